@@ -7,7 +7,10 @@
 
 use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
-use bematic_protocol::{ids::RandomIds, time::SystemClock};
+use bematic_protocol::{
+    ids::{IdGenerator, RandomIds},
+    time::SystemClock,
+};
 use secrecy::SecretString;
 use sysinfo::System;
 use tokio::{
@@ -27,8 +30,8 @@ use crate::{
     ui::NoticeSink,
 };
 
-/// Events of the connection, and of runs, that may wait for the session; with so many, commands wait
-/// at their pipes.
+/// Events of the connection, and of runs, that may wait for the session; with so many, commands
+/// wait at their pipes.
 const EVENT_CHANNEL_CAPACITY: usize = 16;
 
 /// Runs an agent until it is asked to stop, or its key is refused. `signals` are the names of those
@@ -53,7 +56,8 @@ pub async fn run(
     let mut system = System::new();
     let measure_load = Box::new(move || load::measure(&mut system));
     let mut agent = Agent {
-        session: Session::new(config.clone(), ids, clock, measure_load),
+        session: Session::new(config.clone(), ids.clone(), clock, measure_load),
+        ids,
         config,
         ui,
         connection: None,
@@ -73,6 +77,7 @@ pub async fn run(
 
 struct Agent {
     session: Session,
+    ids: Arc<RandomIds>,
     config: Arc<Config>,
     ui: NoticeSink,
     connection: Option<ConnectionHandle>,
@@ -129,8 +134,9 @@ impl Agent {
                     let (stop, stopped) = watch::channel(None);
                     self.stops.insert(RunKey::of(&submit), stop);
                     let (config, events) = (self.config.clone(), self.run_sender.clone());
+                    let nonce = self.ids.message().to_string();
                     self.runs
-                        .spawn(run::run(config, submit, folder, stopped, events));
+                        .spawn(run::run(config, submit, folder, nonce, stopped, events));
                 }
                 Effect::Stop { run, grace } => {
                     if let Some(stop) = self.stops.get(&run) {

@@ -38,6 +38,9 @@ pub struct Cli {
     /// How many tasks run at once
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CAPACITY)))]
     concurrency: u32,
+    /// Accept '::bematic' lines without the run's nonce, as any printed file might hold
+    #[arg(long)]
+    accept_plain_lines: bool,
     /// Tell what happens as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
@@ -69,6 +72,7 @@ impl Cli {
             command: CommandLine::parse(&self.exec)?,
             workdirs: Workdirs::new(&self.workdir)?,
             concurrency: self.concurrency,
+            accept_plain_lines: self.accept_plain_lines,
             timings: Timings {
                 drain: self.drain_timeout,
                 grace: self.kill_grace,
@@ -121,6 +125,8 @@ pub struct Config {
     pub workdirs: Workdirs,
     /// The number of tasks that run at once; as many may wait.
     pub concurrency: u32,
+    /// Whether progress lines without the run's nonce are accepted.
+    pub accept_plain_lines: bool,
     /// Waits and limits of time.
     pub timings: Timings,
 }

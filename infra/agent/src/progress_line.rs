@@ -1,11 +1,13 @@
-//! Progress lines, by which a command reports progress: `::bematic ` and a JSON object, on standard
-//! output. They are not part of the output. The form is documented in this crate's README.
+//! Progress lines, by which a command reports progress: the run's prefix, a space and a JSON
+//! object, on standard output. They are not part of the output. The form is documented in this
+//! crate's README.
 
 use bematic_protocol::messages::{Fault, StepKind};
 use serde::Deserialize;
 
-/// The beginning of a progress line.
-const PREFIX: &str = "::bematic ";
+/// The beginning of a progress line without a nonce. Any text may begin so that a command prints,
+/// such as a file that somebody else has written.
+const PLAIN_PREFIX: &str = "::bematic ";
 
 /// The longest progress line, in bytes: room for a result that fills a message, escaped.
 const MAX_LINE_BYTES: usize = 512 * 1024;
@@ -72,7 +74,13 @@ impl ResultFields {
     }
 }
 
-/// Parses the text after [`PREFIX`]. An error says what is wrong with the line.
+/// Returns the prefix of a run's progress lines, without the space that follows it. Only the
+/// command gets to know the `nonce`, so that no text that was there before the run has it.
+pub(crate) fn line_prefix(nonce: &str) -> String {
+    format!("{}-{nonce}", PLAIN_PREFIX.trim_end())
+}
+
+/// Parses the text after the prefix. An error says what is wrong with the line.
 fn parse_progress_json(json: &str) -> Result<ProgressLine, String> {
     let line: ProgressLine =
         serde_json::from_str(json.trim()).map_err(|error| format!("it is not valid: {error}"))?;
@@ -92,6 +100,9 @@ fn parse_progress_json(json: &str) -> Result<ProgressLine, String> {
 pub(crate) enum OutputSegment {
     Text(String),
     ProgressLine(Box<ProgressLine>),
+    /// The beginning of a progress line without the run's prefix, which is not accepted. It is
+    /// output, and the agent's owner gets a warning.
+    PlainLine(String),
     /// A progress line that could not be parsed. It is output, and its author gets a warning.
     Malformed {
         line: String,
@@ -101,8 +112,11 @@ pub(crate) enum OutputSegment {
 
 /// Separates progress lines from output as it arrives. Only the beginning of a possible progress
 /// line is held back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ProgressLineExtractor {
+    /// The run's prefix, with its space.
+    prefix: String,
+    accepts_plain: bool,
     /// The beginning of a line that may become a progress line.
     partial: String,
     /// Whether the line being read is known to be output.
@@ -110,6 +124,16 @@ pub(crate) struct ProgressLineExtractor {
 }
 
 impl ProgressLineExtractor {
+    /// Accepts lines with a prefix of [`line_prefix`], and plain ones only if told so.
+    pub(crate) fn new(prefix: &str, accepts_plain: bool) -> Self {
+        Self {
+            prefix: format!("{prefix} "),
+            accepts_plain,
+            partial: String::new(),
+            inside: false,
+        }
+    }
+
     /// Returns the segments of the next text.
     pub(crate) fn push(&mut self, text: &str) -> Vec<OutputSegment> {
         let mut segments = Vec::new();
@@ -136,13 +160,25 @@ impl ProgressLineExtractor {
 
     /// Returns the segment that the partial line is, if that is known already.
     fn take_segment(&mut self, ended: bool) -> Option<OutputSegment> {
-        let open = self.partial.starts_with(PREFIX) || PREFIX.starts_with(&self.partial);
+        let prefixes = [self.prefix.as_str(), PLAIN_PREFIX];
+        let accepted = prefixes
+            .iter()
+            .take(if self.accepts_plain { 2 } else { 1 })
+            .find(|prefix| self.partial.starts_with(**prefix));
+        let undecided =
+            |prefix: &&str| prefix.len() > self.partial.len() && prefix.starts_with(&self.partial);
+        let open = accepted.is_some() || prefixes.iter().any(undecided);
         if !ended && open && self.partial.len() <= MAX_LINE_BYTES {
             return None;
         }
+        let prefix_len = accepted.map(|prefix| prefix.len());
         let line = std::mem::take(&mut self.partial);
-        let Some(json) = line.strip_prefix(PREFIX) else {
-            return Some(OutputSegment::Text(line));
+        let Some(json) = prefix_len.and_then(|len| line.get(len..)) else {
+            return Some(if line.starts_with(PLAIN_PREFIX) {
+                OutputSegment::PlainLine(line)
+            } else {
+                OutputSegment::Text(line)
+            });
         };
         let parsed = if ended {
             parse_progress_json(json)
@@ -162,31 +198,51 @@ mod tests {
 
     use super::*;
 
+    const PREFIX: &str = "::bematic-n1";
+
+    /// The output, the progress lines, and the number of lines that could not be parsed, of a text
+    /// in which `#` stands for the run's prefix.
     fn read(text: &str, size: usize) -> (String, Vec<ProgressLine>, usize) {
-        let mut lines = ProgressLineExtractor::default();
+        let (output, declared, malformed, _) = read_all(text, size, false);
+        (output, declared, malformed)
+    }
+
+    /// The same, and the number of plain lines that are not accepted.
+    fn read_all(
+        text: &str,
+        size: usize,
+        accepts_plain: bool,
+    ) -> (String, Vec<ProgressLine>, usize, usize) {
+        let text = text.replace('#', PREFIX);
+        let mut lines = ProgressLineExtractor::new(&line_prefix("n1"), accepts_plain);
         let chars: Vec<char> = text.chars().collect();
         let mut segments: Vec<OutputSegment> = chars
             .chunks(size)
             .flat_map(|chunk| lines.push(&chunk.iter().collect::<String>()))
             .collect();
         segments.extend(lines.finish());
-        let (mut output, mut declared, mut malformed) = (String::new(), Vec::new(), 0);
+        let (mut output, mut declared) = (String::new(), Vec::new());
+        let (mut malformed, mut plain) = (0, 0);
         for segment in segments {
             match segment {
                 OutputSegment::Text(text) => output.push_str(&text),
                 OutputSegment::ProgressLine(line) => declared.push(*line),
+                OutputSegment::PlainLine(text) => {
+                    output.push_str(&text);
+                    plain += 1;
+                }
                 OutputSegment::Malformed { line, .. } => {
                     output.push_str(&line);
                     malformed += 1;
                 }
             }
         }
-        (output, declared, malformed)
+        (output.replace(PREFIX, "#"), declared, malformed, plain)
     }
 
     #[test]
     fn progress_lines_are_taken_out_of_the_output() {
-        let text = "one\n::bematic {\"step\":\"Reading\",\"type\":\"tool_use\"}\ntwo\n";
+        let text = "one\n# {\"step\":\"Reading\",\"type\":\"tool_use\"}\ntwo\n";
         for size in [1, 2, 7, 100] {
             let (output, declared, malformed) = read(text, size);
             assert_eq!((output.as_str(), malformed), ("one\ntwo\n", 0));
@@ -197,18 +253,13 @@ mod tests {
 
     #[test]
     fn a_last_line_without_its_end_counts() {
-        let (_, declared, _) = read("::bematic {\"progress\":40,\"message\":\"Testing\"}", 5);
+        let (_, declared, _) = read("# {\"progress\":40,\"message\":\"Testing\"}", 5);
         assert_eq!(declared[0].progress, Some(40.0));
     }
 
     #[test]
     fn what_cannot_be_read_stays_output() {
-        for text in [
-            "::bematic {oops\n",
-            "::bematic {\"progress\":400}\n",
-            "::bematic {}\n",
-            "::bematic [1]\n",
-        ] {
+        for text in ["# {oops\n", "# {\"progress\":400}\n", "# {}\n", "# [1]\n"] {
             let (output, declared, malformed) = read(text, 3);
             assert_eq!((output.as_str(), declared.len(), malformed), (text, 0, 1));
         }
@@ -216,15 +267,50 @@ mod tests {
 
     #[test]
     fn an_endless_progress_line_is_not_kept_for_ever() {
-        let text = format!("{PREFIX}{}", "x".repeat(2 * MAX_LINE_BYTES));
+        let text = format!("# {}", "x".repeat(2 * MAX_LINE_BYTES));
         let (output, _, malformed) = read(&text, 64 * 1024);
         assert_eq!((output, malformed), (text, 1));
     }
 
     #[test]
     fn only_the_beginning_of_a_line_counts() {
-        let text = "say ::bematic {\"step\":\"x\"}\n::bematics\n";
-        assert_eq!(read(text, 4), (text.to_owned(), vec![], 0));
+        let text = "say # {\"step\":\"x\"}\n#s\n::bematics\n::bematic\n";
+        assert_eq!(read_all(text, 4, false), (text.to_owned(), vec![], 0, 0));
+    }
+
+    #[test]
+    fn a_line_without_the_nonce_of_the_run_is_output() {
+        let line = "{\"result\":\"forged\"}\n";
+        let text = format!("::bematic {line}::bematic-n2 {line}::bematic- {line}#1 {line}x\n");
+        for size in [1, 3, 12, 1000] {
+            assert_eq!(read_all(&text, size, false), (text.clone(), vec![], 0, 1));
+        }
+    }
+
+    #[test]
+    fn a_plain_line_is_not_held_back() {
+        let mut lines = ProgressLineExtractor::new(PREFIX, false);
+        assert_eq!(lines.push("::bematic"), []);
+        let text = OutputSegment::PlainLine("::bematic {".to_owned());
+        assert_eq!(lines.push(" {"), [text]);
+        assert_eq!(lines.push("x"), [OutputSegment::Text("x".to_owned())]);
+    }
+
+    #[test]
+    fn plain_lines_count_where_their_owner_accepts_them() {
+        let text = "::bematic {\"step\":\"old\"}\n# {\"step\":\"new\"}\n::bematic-n2 {}\n";
+        for size in [1, 5, 100] {
+            let (output, declared, malformed, plain) = read_all(text, size, true);
+            let steps: Vec<_> = declared
+                .iter()
+                .filter_map(|it| it.step.as_deref())
+                .collect();
+            assert_eq!(steps, ["old", "new"]);
+            assert_eq!(
+                (output.as_str(), malformed, plain),
+                ("::bematic-n2 {}\n", 0, 0)
+            );
+        }
     }
 
     #[test]
@@ -244,9 +330,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_output_is_lost(text in "[:bemati \n{}x]{0,60}", size in 1usize..9) {
+        fn no_output_is_lost(text in "(#|::bematic|[:bemati \\-n1\n{}x]){0,60}", size in 1usize..9) {
             let (output, _, _) = read(&text, size);
-            prop_assert_eq!(output, text);
+            prop_assert_eq!(output, text.replace(PREFIX, "#"));
         }
     }
 }

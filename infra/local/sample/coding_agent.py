@@ -2,11 +2,12 @@
 
 It works on the sample project in the folder it is started in: runs the project's tests, repairs
 the one mistake that is there, and tells in Markdown what it found. The task's prompt is on standard
-input. A line that starts with `::bematic ` tells the agent's host about the work; every other line
-is output.
+input. A line that starts with `$BEMATIC_LINE_PREFIX` and a space tells the agent's host about the
+work; every other line is output.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ REPAIR = "self._passwords.get(email.strip().lower()) == password"
 
 
 def tell(**what):
-    print("::bematic " + json.dumps(what), flush=True)
+    print(os.environ["BEMATIC_LINE_PREFIX"], json.dumps(what), flush=True)
 
 
 def step(text, kind="tool_use"):

@@ -36,8 +36,7 @@ async fn messages_twice_late_and_shuffled_both_ways_make_the_same_card() {
 #[tokio::test]
 async fn the_reference_agent_works_over_a_connection_that_disorders() {
     let test = Test::new("program-shuffled").await;
-    let script =
-        r#"for i in 1 2 3 4 5 6; do echo "::bematic {\"step\":\"step $i.\"}"; done; echo done"#;
+    let script = r#"for i in 1 2 3 4 5 6; do echo "$BEMATIC_LINE_PREFIX {\"step\":\"step $i.\"}"; done; echo done"#;
     let command = format!("sh -c '{script}'");
     let _agent = Program::start_at(&test.disturbed(DISORDER), &test, &command, &[]);
     let id = test.channel.run("keep order").await;

@@ -31,7 +31,7 @@ async fn a_command_that_fails_is_shown_with_what_it_said() {
 #[tokio::test]
 async fn two_megabytes_of_output_end_in_slack_with_the_right_tail() {
     let test = Test::new("megabytes").await;
-    let script = r#"seq 1 320000; echo "::bematic {\"result\":\"counted\"}""#;
+    let script = r#"seq 1 320000; echo "$BEMATIC_LINE_PREFIX {\"result\":\"counted\"}""#;
     let _agent = Program::start(&test, &format!("sh -c '{script}'"));
     let id = test.channel.run("count").await;
     let card = test.channel.card(&id, "Completed").await;
@@ -50,7 +50,8 @@ async fn two_megabytes_of_output_end_in_slack_with_the_right_tail() {
 async fn a_result_of_more_than_a_frame_arrives() {
     let test = Test::new("long-result").await;
     // 60 KB, twice what API Gateway takes in one frame.
-    let script = r#"printf "::bematic {\"result\":\"It begins. %61440s It ends.\"}\n" x"#;
+    let script =
+        r#"printf "%s {\"result\":\"It begins. %61440s It ends.\"}\n" "$BEMATIC_LINE_PREFIX" x"#;
     let _agent = Program::start(&test, &format!("sh -c '{script}'"));
     let id = test.channel.run("tell it all").await;
     test.channel
@@ -62,7 +63,8 @@ async fn a_result_of_more_than_a_frame_arrives() {
 #[tokio::test]
 async fn five_hundred_lines_of_progress_end_with_the_last_steps() {
     let test = Test::new("progress").await;
-    let script = r#"for i in $(seq 500); do echo "::bematic {\"step\":\"step $i.\"}"; done"#;
+    let script =
+        r#"for i in $(seq 500); do echo "$BEMATIC_LINE_PREFIX {\"step\":\"step $i.\"}"; done"#;
     let _agent = Program::start(&test, &format!("sh -c '{script}'"));
     let id = test.channel.run("tell every step").await;
     let card = test.channel.card(&id, "Completed").await;

@@ -93,7 +93,7 @@ async fn a_replaced_connection_neither_loses_nor_doubles_anything_of_the_referen
     let test = Test::new("renewal").await;
     let script = r#"read name; echo "$name $BEMATIC_ATTEMPT" >> ran
         for i in $(seq 40); do echo "line $i of $name"; sleep 0.2; done
-        echo "::bematic {\"result\":\"counted\"}""#;
+        echo "$BEMATIC_LINE_PREFIX {\"result\":\"counted\"}""#;
     let options = ["--renew-after", "2", "--concurrency", "3"];
     let agent = Program::start_with(&test, &format!("sh -c '{script}'"), &options);
     let mut tasks = Vec::new();

@@ -22,6 +22,7 @@ pub(super) fn set_task_variables(
     command: &mut Command,
     submit: &TaskSubmit,
     folder: &Path,
+    line_prefix: &str,
 ) -> io::Result<Option<TempDir>> {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with(PREFIX) {
@@ -29,7 +30,7 @@ pub(super) fn set_task_variables(
         }
     }
     let mut files = None;
-    for (name, value) in task_variables(submit, folder) {
+    for (name, value) in task_variables(submit, folder, line_prefix) {
         if value.len() > MAX_VALUE_BYTES {
             let folder = match &files {
                 Some(folder) => folder,
@@ -46,7 +47,11 @@ pub(super) fn set_task_variables(
 }
 
 /// The fields that a task has, by the name of their variable.
-fn task_variables(submit: &TaskSubmit, folder: &Path) -> impl Iterator<Item = (String, String)> {
+fn task_variables(
+    submit: &TaskSubmit,
+    folder: &Path,
+    line_prefix: &str,
+) -> impl Iterator<Item = (String, String)> {
     let slack = &submit.slack_context;
     let attempt = submit.attempt.map(|n| n.to_string());
     let thread = slack.thread_ts.as_ref().map(ToString::to_string);
@@ -65,6 +70,7 @@ fn task_variables(submit: &TaskSubmit, folder: &Path) -> impl Iterator<Item = (S
         ("LOCAL_PATH", Some(folder.to_string_lossy().into_owned())),
         ("SLACK_CHANNEL", Some(slack.channel_id.to_string())),
         ("SLACK_USER", Some(slack.user_id.to_string())),
+        ("LINE_PREFIX", Some(line_prefix.to_owned())),
         ("ATTEMPT", attempt),
         ("SLACK_THREAD", thread),
         ("RESUME_SESSION_ID", submit.resume_session_id.clone()),
@@ -84,7 +90,7 @@ mod tests {
     /// A command with the variables of a task, and the folder of its files.
     fn command(submit: &TaskSubmit) -> (Command, Option<TempDir>) {
         let mut command = Command::new("true");
-        let files = set_task_variables(&mut command, submit, Path::new("/work")).unwrap();
+        let files = set_task_variables(&mut command, submit, Path::new("/work"), "p").unwrap();
         (command, files)
     }
 
@@ -99,6 +105,7 @@ mod tests {
         let (command, _) = command(&submit("hi"));
         assert_eq!(get(&command, "BEMATIC_ATTEMPT"), Some("1"));
         assert_eq!(get(&command, "BEMATIC_LOCAL_PATH"), Some("/work"));
+        assert_eq!(get(&command, "BEMATIC_LINE_PREFIX"), Some("p"));
         assert_eq!(get(&command, "BEMATIC_ALLOWED_TOOLS"), Some("Read,Edit"));
         assert_eq!(get(&command, "BEMATIC_MAX_BUDGET"), Some("2.5"));
         assert_eq!(get(&command, "BEMATIC_RESUME_SESSION_ID"), None);

@@ -10,7 +10,7 @@ pub(crate) mod event;
 mod pipe;
 mod process;
 
-use std::{fmt, io, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{fmt, io, mem, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{Attempt, TaskId},
@@ -32,7 +32,7 @@ pub(crate) use self::{
 use crate::{
     backoff::sleep_until_deadline,
     config::Config,
-    progress_line::{OutputSegment, ProgressLineExtractor, ResultFields},
+    progress_line::{OutputSegment, ProgressLineExtractor, ResultFields, line_prefix},
     text::Tail,
 };
 
@@ -40,6 +40,10 @@ use crate::{
 const RESULT_TAIL_BYTES: usize = 2000;
 /// Bytes of standard error that an error message holds.
 const ERROR_TAIL_BYTES: usize = 4 * 1024;
+/// The warning to the agent's owner, once a run, about lines that any printed file may contain.
+const PLAIN_LINES_WARNING: &str = "a line that begins with '::bematic ' is passed on as output, because \
+    a file that the command prints could hold it; let the command print $BEMATIC_LINE_PREFIX in place of \
+    '::bematic', or start the agent with --accept-plain-lines";
 /// Time that pipes may stay open after the command has ended (a process it left behind has them).
 const PIPE_LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -71,21 +75,25 @@ impl fmt::Display for RunKey {
     }
 }
 
-/// Runs the command for a task to its end, and reports it. `stop` holds the time between asking the
-/// command to end and forcing it, as soon as the command is to end. `events` is bounded: when it is
-/// full, commands wait at their pipes.
+/// Runs the command for a task to its end, and reports it. `nonce` is part of the prefix of the
+/// command's progress lines; no text that was there before the run may hold it. `stop` holds the
+/// time between asking the command to end and forcing it, as soon as the command is to end.
+/// `events` is bounded: when it is full, commands wait at their pipes.
 pub(crate) async fn run(
     config: Arc<Config>,
     submit: Box<TaskSubmit>,
     folder: PathBuf,
+    nonce: String,
     stop: watch::Receiver<Option<Duration>>,
     events: mpsc::Sender<(RunKey, RunEvent)>,
 ) {
     let key = RunKey::of(&submit);
     let started = Instant::now();
-    let mut ended = match Process::start(&config.command, &submit, &folder) {
+    let prefix = line_prefix(&nonce);
+    let mut ended = match Process::start(&config.command, &submit, &folder, &prefix) {
         Ok(process) => {
-            let running = RunningCommand::new(process, config.timings.flush);
+            let lines = ProgressLineExtractor::new(&prefix, config.accept_plain_lines);
+            let running = RunningCommand::new(process, lines, config.timings.flush);
             running.run_until_end(key, stop, &events).await
         }
         Err(sentence) => EndedRun {
@@ -103,6 +111,7 @@ struct RunningCommand {
     stdout: Pipe,
     stderr: Pipe,
     lines: ProgressLineExtractor,
+    has_warned_of_plain_lines: bool,
     buffer: EventBuffer,
     summary: ResultFields,
     output_tail: Tail<RESULT_TAIL_BYTES>,
@@ -116,12 +125,13 @@ struct RunningCommand {
 }
 
 impl RunningCommand {
-    fn new(mut process: Process, flush_after: Duration) -> Self {
+    fn new(mut process: Process, lines: ProgressLineExtractor, flush_after: Duration) -> Self {
         Self {
             stdout: Pipe::new(process.child.stdout.take()),
             stderr: Pipe::new(process.child.stderr.take()),
             process,
-            lines: ProgressLineExtractor::default(),
+            lines,
+            has_warned_of_plain_lines: false,
             buffer: EventBuffer::default(),
             summary: ResultFields::default(),
             output_tail: Tail::default(),
@@ -197,15 +207,26 @@ impl RunningCommand {
                     continue;
                 }
                 OutputSegment::Malformed { line, reason } => {
-                    let warning = format!("a '::bematic' line is passed on as output: {reason}");
-                    self.buffer.ready.push_back(RunEvent::Warning(warning));
+                    self.warn(format!(
+                        "a '::bematic' line is passed on as output: {reason}"
+                    ));
                     line
+                }
+                OutputSegment::PlainLine(text) => {
+                    if !mem::replace(&mut self.has_warned_of_plain_lines, true) {
+                        self.warn(PLAIN_LINES_WARNING.to_owned());
+                    }
+                    text
                 }
             };
             self.output_tail.push(&text);
             self.buffer.add_output(&text);
         }
         self.schedule_flush();
+    }
+
+    fn warn(&mut self, message: String) {
+        self.buffer.ready.push_back(RunEvent::Warning(message));
     }
 
     fn on_stderr(&mut self, text: &str) {

@@ -66,6 +66,7 @@ impl Process {
         command: &CommandLine,
         submit: &TaskSubmit,
         folder: &Path,
+        line_prefix: &str,
     ) -> Result<Self, String> {
         let mut prepared = Command::new(&command.program);
         prepared
@@ -76,7 +77,7 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let files = environment::set_task_variables(&mut prepared, submit, folder)
+        let files = environment::set_task_variables(&mut prepared, submit, folder, line_prefix)
             .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
         let mut child = prepared
             .spawn()

@@ -79,6 +79,7 @@ impl Driver {
             command: CommandLine::parse("true").unwrap(),
             workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
             concurrency: 1,
+            accept_plain_lines: false,
             timings: Timings::default(),
         };
         let ids = Arc::new(Counter::default());

@@ -96,6 +96,7 @@ pub(crate) struct Agent {
 pub(crate) struct Options {
     pub(crate) key: &'static str,
     pub(crate) concurrency: u32,
+    pub(crate) accept_plain_lines: bool,
     pub(crate) timings: Timings,
 }
 
@@ -104,6 +105,7 @@ impl Default for Options {
         Self {
             key: KEY,
             concurrency: 2,
+            accept_plain_lines: false,
             timings: Timings {
                 flush: Duration::from_millis(20),
                 grace: Duration::from_millis(500),
@@ -124,6 +126,7 @@ impl Agent {
             command: CommandLine::parse(command).unwrap(),
             workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
             concurrency: options.concurrency,
+            accept_plain_lines: options.accept_plain_lines,
             timings: options.timings,
         };
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
