@@ -11,7 +11,15 @@ use tokio::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Of an error, the values that it repeats may hold anything.
+        Err(error) if error.use_stderr() => {
+            ui::print_error(&error.to_string());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
     let ready = || anyhow::Ok((cli.config()?, cli.api_key()?, stop_signals()?));
     match ready() {
         Ok((config, api_key, signals)) => {
@@ -19,7 +27,7 @@ async fn main() -> ExitCode {
             ExitCode::from(exit as u8)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            ui::print_error(&format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

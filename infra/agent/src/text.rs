@@ -1,4 +1,6 @@
-//! Sizes of text in JSON, and cutting text to a size.
+//! Sizes of text in JSON, cutting text to a size, and text that is safe to print.
+
+use std::fmt::Write;
 
 /// Returns the bytes of `c` inside a JSON string.
 const fn escaped_char_len(c: char) -> usize {
@@ -31,6 +33,36 @@ pub(crate) fn shorten(text: &str, chars: usize) -> String {
     }
     let kept: String = text.chars().take(chars.saturating_sub(1)).collect();
     kept + "…"
+}
+
+/// Returns whether a terminal or an editor may act on `c` instead of showing it: control characters
+/// (C0, DEL and C1), line separators, and the formatting characters of the bidirectional algorithm
+/// (UAX #9), by which a text can look like another one.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Returns a line in which every unprintable character is written as `\u` and four hexadecimal
+/// digits, as JSON does it: JSON keeps its meaning, and a line stays one line.
+pub(crate) fn escape_unprintable(line: &str) -> String {
+    let mut escaped = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_unprintable(c) {
+            // Writing to a text cannot fail.
+            let _written = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Returns `text`, its end cut so that it takes at most `budget` bytes in JSON, with a note if so.
@@ -95,6 +127,22 @@ mod tests {
         #[test]
         fn a_fitted_text_fits(text in "\\PC{0,400}") {
             prop_assert!(escaped_len(&fit_escaped(&text, 128)) <= 128);
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_acts_on_is_written_out() {
+        for (text, escaped) in [
+            ("\u{1b}]0;title\u{7}", "\\u001b]0;title\\u0007"),
+            ("a\rb\nc\td", "a\\u000db\\u000ac\\u0009d"),
+            (
+                "\u{7f}\u{80}\u{9b}31m\u{9f}",
+                "\\u007f\\u0080\\u009b31m\\u009f",
+            ),
+            ("\u{202e}txt\u{2066}", "\\u202etxt\\u2066"),
+            ("Grüße, 你好 👩‍💻 é", "Grüße, 你好 👩‍💻 é"),
+        ] {
+            assert_eq!(escape_unprintable(text), escaped);
         }
     }
 

@@ -1,4 +1,8 @@
-//! The agent's output for its user, or for a program.
+//! The agent's output for its user, or for a program. Whatever a text holds that came from a
+//! command, the cloud or the owner's own options, only printable characters leave this module.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -13,7 +17,7 @@ use serde::Serialize;
 use crate::{
     notice::{Notice, progress_text},
     run::RunKey,
-    text::shorten,
+    text::{escape_unprintable, shorten},
 };
 
 /// Time between two frames of a spinner.
@@ -24,13 +28,13 @@ const TITLE_CHARS: usize = 24;
 /// Shows notices.
 pub type NoticeSink = Box<dyn FnMut(&Notice) + Send>;
 
-/// Returns the interface: with `json`, JSON lines on standard output; else, on standard error, a live
-/// line for each task on a terminal, and plain lines elsewhere.
+/// Returns the interface: with `json`, JSON lines on standard output; else, on standard error, a
+/// live line for each task on a terminal, and plain lines elsewhere.
 pub fn choose(json: bool) -> NoticeSink {
     if json {
         line_ui(io::stdout(), json_line)
     } else if io::stderr().is_terminal() {
-        let mut display = LiveDisplay::new();
+        let mut display = LiveDisplay::new(MultiProgress::new());
         Box::new(move |notice| display.show(notice))
     } else {
         line_ui(io::stderr(), |notice| match notice {
@@ -38,6 +42,13 @@ pub fn choose(json: bool) -> NoticeSink {
             Notice::TaskProgress { .. } => None,
             _ => notice.line(),
         })
+    }
+}
+
+/// Prints an error of several lines, after which the agent exits.
+pub fn print_error(text: &str) {
+    for line in text.lines() {
+        eprintln!("{}", escape_unprintable(line));
     }
 }
 
@@ -49,6 +60,7 @@ fn line_ui(
     Box::new(move |notice| {
         if let Some(line) = line(notice) {
             // An output that nobody reads is no reason to stop working.
+            let line = escape_unprintable(&line);
             let _unread = writeln!(out, "{line}").and_then(|()| out.flush());
         }
     })
@@ -82,8 +94,7 @@ struct TaskLine {
 }
 
 impl LiveDisplay {
-    fn new() -> Self {
-        let screen = MultiProgress::new();
+    fn new(screen: MultiProgress) -> Self {
         Self {
             header: add_spinner(&screen, "{spinner} {msg}"),
             screen,
@@ -105,7 +116,8 @@ impl LiveDisplay {
             Notice::TaskStarted { run, title } => {
                 let template = "{spinner} {prefix} {elapsed:>4} {wide_msg}";
                 let bar = add_spinner(&self.screen, template);
-                bar.set_prefix(format!("{run} {}", shorten(title, TITLE_CHARS)));
+                let title = escape_unprintable(&shorten(title, TITLE_CHARS));
+                bar.set_prefix(format!("{run} {title}"));
                 bar.enable_steady_tick(SPINNER_FRAME_INTERVAL);
                 let (percent, step) = (None, None);
                 self.tasks.insert(*run, TaskLine { bar, percent, step });
@@ -115,7 +127,7 @@ impl LiveDisplay {
                     task.percent = percent.or(task.percent);
                     task.step = step.clone().or(task.step.take());
                     let text = progress_text(task.percent, task.step.as_deref());
-                    task.bar.set_message(text);
+                    task.bar.set_message(escape_unprintable(&text));
                 }
             }
             Notice::TaskEnded { run, .. } => {
@@ -133,7 +145,7 @@ impl LiveDisplay {
         );
         if let Some(line) = notice.line().filter(|_| !has_live_line) {
             // An output that nobody reads is no reason to stop working.
-            let _unread = self.screen.println(line);
+            let _unread = self.screen.println(escape_unprintable(&line));
         }
         let tasks = match self.tasks.len() {
             0 => "no task".to_owned(),
@@ -141,8 +153,8 @@ impl LiveDisplay {
             tasks => format!("{tasks} tasks run"),
         };
         let (agent, connection) = (&self.agent_id, self.connection);
-        self.header
-            .set_message(format!("{agent} — {connection}, {tasks}"));
+        let header = format!("{agent} — {connection}, {tasks}");
+        self.header.set_message(escape_unprintable(&header));
     }
 }
 
@@ -152,28 +164,4 @@ fn add_spinner(screen: &MultiProgress, template: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner()
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     screen.add(spinner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{notice::TaskStatus, tests::submit};
-
-    #[test]
-    fn a_line_names_its_event_and_task() {
-        let run = RunKey::of(&submit("hi"));
-        let line = json_line(&Notice::TaskEnded {
-            run,
-            title: "hi".to_owned(),
-            status: TaskStatus::Completed,
-            reason: None,
-            duration: std::time::Duration::from_millis(1500),
-        });
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        assert_eq!(line["event"], "task_ended");
-        assert_eq!(line["taskId"], run.task.to_string());
-        assert_eq!(line["status"], "completed");
-        assert_eq!(line["durationMs"], 1500);
-        assert!(line["timestamp"].is_u64());
-    }
 }
