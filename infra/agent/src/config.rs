@@ -1,19 +1,24 @@
 //! The command line, and the configuration that it makes.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use bematic_protocol::{ids::AgentId, messages::limits::MAX_CAPACITY};
 use clap::Parser;
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
-use crate::{run::CommandLine, workdir::Workdirs};
+use crate::{
+    key,
+    run::{CommandLine, RunAs},
+    workdir::Workdirs,
+};
 
 /// Runs a command of your choice for the tasks of a Bematic cloud.
 ///
-/// The API key comes from BEMATIC_API_KEY or --api-key-file. A command gets the task's prompt on
-/// standard input, its fields as BEMATIC_… variables, and works in the task's folder.
+/// The API key comes from --api-key-file, BEMATIC_API_KEY or the systemd credential
+/// bematic-api-key. A command gets the task's prompt on standard input, its fields as BEMATIC_…
+/// variables, and works in the task's folder.
 ///
 /// Exit codes: 0 stopped, 2 wrong usage, 3 the key was refused, 75 the cloud asked for a restart.
 #[derive(Debug, Parser)]
@@ -26,12 +31,18 @@ pub struct Cli {
     /// This agent's id, as it was created
     #[arg(long, env = "BEMATIC_AGENT_ID")]
     agent_id: AgentId,
-    /// A file that holds the API key; without it, BEMATIC_API_KEY does
+    /// Let the key and all messages travel unencrypted, to another machine than this one
+    #[arg(long)]
+    insecure: bool,
+    /// A file that holds the API key; - is standard input
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
     /// The command that does a task, quoted as for a shell (use sh -c '…' for pipes)
     #[arg(long, value_name = "COMMAND")]
     exec: String,
+    /// Run the command as another user, who cannot read the agent's key; needs root
+    #[arg(long, value_name = "USER")]
+    run_as: Option<String>,
     /// A folder that tasks may work in, with all below it; repeatable
     #[arg(long, value_name = "DIR", required = true)]
     workdir: Vec<PathBuf>,
@@ -56,13 +67,19 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Returns the configuration, with all checks that are possible before connecting. An error says
-    /// what to do.
+    /// Returns the configuration, with all checks that are possible before connecting. An error
+    /// says what to do.
     pub fn config(&self) -> anyhow::Result<Config> {
         let url = Url::parse(&self.url).map_err(|error| anyhow!("--url is no address: {error}"))?;
         if !["ws", "wss"].contains(&url.scheme()) {
             bail!(
                 "--url is no WebSocket address; it begins with wss:// (or ws:// for a local stack)"
+            );
+        }
+        if url.scheme() == "ws" && !self.insecure && !is_loopback(&url) {
+            bail!(
+                "--url is unencrypted and leads to another machine, where everybody in between could read \
+                 the key; use wss://, or --insecure in a network that you trust"
             );
         }
         let defaults = Timings::default();
@@ -71,6 +88,7 @@ impl Cli {
             agent_id: self.agent_id.clone(),
             command: CommandLine::parse(&self.exec)?,
             workdirs: Workdirs::new(&self.workdir)?,
+            run_as: self.run_as.as_deref().map(RunAs::new).transpose()?,
             concurrency: self.concurrency,
             accept_plain_lines: self.accept_plain_lines,
             timings: Timings {
@@ -82,26 +100,23 @@ impl Cli {
         })
     }
 
-    /// Returns the API key. An error says what to do.
+    /// Returns the API key, and keeps other processes from reading it: it is not in this process's
+    /// environment, if need be because the program has started anew. An error says what to do.
     pub fn api_key(&self) -> anyhow::Result<SecretString> {
-        let key = match &self.api_key_file {
-            Some(file) => fs::read_to_string(file)
-                .with_context(|| format!("--api-key-file {} cannot be read", file.display()))?,
-            // There is no option for the key: all users can see command lines.
-            None => match env::var("BEMATIC_API_KEY") {
-                Ok(key) => key,
-                Err(env::VarError::NotPresent) => bail!(
-                    "there is no API key; put it into BEMATIC_API_KEY or a file named by --api-key-file"
-                ),
-                // The error's text has the value. As a key, it is refused below.
-                Err(env::VarError::NotUnicode(_)) => String::new(),
-            },
-        };
-        let key = key.trim();
-        if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
-            bail!("the API key is not one: it is 'bm_' and 64 hexadecimal digits on one line");
-        }
-        Ok(SecretString::from(key))
+        key::protect_process()?;
+        let api_key = key::read(self.api_key_file.as_deref())?;
+        key::leave_environment(self.api_key_file.as_deref(), &api_key)?;
+        Ok(api_key)
+    }
+}
+
+/// Returns whether an address leads to this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -121,6 +136,8 @@ pub struct Config {
     pub agent_id: AgentId,
     /// The command that every task runs.
     pub command: CommandLine,
+    /// The user that commands run as, if not the agent's.
+    pub run_as: Option<RunAs>,
     /// The folders in which tasks may work.
     pub workdirs: Workdirs,
     /// The number of tasks that run at once; as many may wait.
@@ -188,6 +205,8 @@ impl Default for Timings {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -198,12 +217,16 @@ mod tests {
     }
 
     fn config(url: &str, key: &str) -> anyhow::Result<Config> {
+        config_with(url, key, &[])
+    }
+
+    fn config_with(url: &str, key: &str, options: &[&str]) -> anyhow::Result<Config> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("key");
         fs::write(&file, key)?;
         let file = file.to_string_lossy();
         let folder = folder.path().to_string_lossy();
-        let cli = Cli::try_parse_from([
+        let required = [
             "bematic-agent",
             "--url",
             url,
@@ -215,8 +238,9 @@ mod tests {
             &folder,
             "--api-key-file",
             &file,
-        ])?;
-        cli.api_key()?;
+        ];
+        let cli = Cli::try_parse_from(required.iter().chain(options))?;
+        key::read(cli.api_key_file.as_deref())?;
         cli.config()
     }
 
@@ -231,6 +255,35 @@ mod tests {
         assert!(explain("https://localhost", "k").contains("wss://"));
         assert!(explain("ws://localhost", "two words").contains("bm_"));
         assert!(explain("ws://localhost", "").contains("bm_"));
+    }
+
+    #[test]
+    fn a_key_does_not_travel_unencrypted_to_another_machine() {
+        for here in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1",
+            "127.9.9.9:1",
+            "[::1]:1",
+        ] {
+            let address = format!("ws://{here}/x");
+            assert!(config(&address, "bm_00").is_ok(), "{address}");
+        }
+        for there in [
+            "host",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "localhost.example",
+            "127.0.0.1.example",
+            "localhost@host",
+        ] {
+            let address = format!("ws://{there}/x");
+            let refused = config(&address, "bm_00").err().unwrap().to_string();
+            assert!(refused.contains("wss://") && refused.contains("--insecure"));
+            assert!(config_with(&address, "bm_00", &["--insecure"]).is_ok());
+            assert!(config(&format!("wss://{there}/x"), "bm_00").is_ok());
+        }
     }
 
     #[test]

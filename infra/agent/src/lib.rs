@@ -6,6 +6,7 @@ pub mod agent;
 mod backoff;
 mod config;
 mod connection;
+mod key;
 mod load;
 mod notice;
 mod progress_line;
@@ -19,6 +20,6 @@ mod workdir;
 
 pub use config::{Cli, Config, Timings};
 pub use notice::{Notice, TaskStatus};
-pub use run::{CommandLine, RunKey};
+pub use run::{CommandLine, LAUNCH_ARGUMENT, RunAs, RunKey, launch};
 pub use session::Exit;
 pub use workdir::Workdirs;

@@ -1,43 +1,55 @@
 //! A task's fields as environment variables.
 
-use std::{env, fs, io, path::Path};
+use std::{
+    env,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use bematic_protocol::messages::TaskSubmit;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::user::RunAs;
+use crate::key::CREDENTIALS_VARIABLE;
+
 /// The beginning of the variables' names. Such variables of the agent's own environment, its API
-/// key first of all, are not passed on.
+/// key first of all, are not passed on, nor what else leads to the key.
 const PREFIX: &str = "BEMATIC_";
 
 /// Bytes of a value that are certain to fit: Linux takes 128 KB for name and value together
 /// (`MAX_ARG_STRLEN`).
 const MAX_VALUE_BYTES: usize = 120 * 1024;
 
-/// Sets a command's variables to the fields of a task that works in `folder`. A value that is too
-/// large is written to a file of the returned folder, and named by the variable with `_FILE`
-/// appended.
-pub(super) fn set_task_variables(
+/// Sets a command's variables. A value that is too large is written to a file of the returned
+/// folder, which belongs to the user that the command runs as, and named by the variable with
+/// `_FILE` appended.
+pub(super) fn set_variables(
     command: &mut Command,
-    submit: &TaskSubmit,
-    folder: &Path,
-    line_prefix: &str,
+    variables: impl Iterator<Item = (String, String)>,
+    run_as: Option<&RunAs>,
 ) -> io::Result<Option<TempDir>> {
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with(PREFIX) {
+        if name.to_string_lossy().starts_with(PREFIX) || name == CREDENTIALS_VARIABLE {
             command.env_remove(name);
         }
     }
     let mut files = None;
-    for (name, value) in task_variables(submit, folder, line_prefix) {
+    for (name, value) in variables {
         if value.len() > MAX_VALUE_BYTES {
             let folder = match &files {
                 Some(folder) => folder,
-                None => files.insert(TempDir::with_prefix("bematic-task-")?),
+                None => files.insert(private_folder()?),
             };
             let path = folder.path().join(&name);
             fs::write(&path, value)?;
+            if let Some(user) = run_as {
+                user.give(folder.path())?;
+                user.give(&path)?;
+            }
             command.env(format!("{name}_FILE"), path);
         } else {
             command.env(name, value.replace('\0', "\u{fffd}"));
@@ -46,8 +58,16 @@ pub(super) fn set_task_variables(
     Ok(files)
 }
 
-/// The fields that a task has, by the name of their variable.
-fn task_variables(
+/// Makes a folder that no other user can read.
+fn private_folder() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("bematic-task-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+}
+
+/// Returns the fields of a task that works in `folder`, by the name of their variable.
+pub(super) fn task_variables(
     submit: &TaskSubmit,
     folder: &Path,
     line_prefix: &str,
@@ -90,7 +110,8 @@ mod tests {
     /// A command with the variables of a task, and the folder of its files.
     fn command(submit: &TaskSubmit) -> (Command, Option<TempDir>) {
         let mut command = Command::new("true");
-        let files = set_task_variables(&mut command, submit, Path::new("/work"), "p").unwrap();
+        let variables = task_variables(submit, Path::new("/work"), "p");
+        let files = set_variables(&mut command, variables, None).unwrap();
         (command, files)
     }
 
@@ -118,6 +139,11 @@ mod tests {
         let (command, files) = command(&task);
         let file = get(&command, "BEMATIC_SYSTEM_PROMPT_FILE").unwrap();
         assert_eq!(fs::read_to_string(file).unwrap(), task.system_prompt);
+        let folder = Path::new(file).parent().unwrap();
+        assert_eq!(
+            fs::metadata(folder).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
         drop(files);
         assert!(!Path::new(file).exists());
     }

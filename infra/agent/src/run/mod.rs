@@ -7,8 +7,10 @@
 
 mod environment;
 pub(crate) mod event;
+mod launch;
 mod pipe;
 mod process;
+mod user;
 
 use std::{fmt, io, mem, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -23,11 +25,15 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::process::CommandLine;
 use self::{event::EventBuffer, pipe::Pipe, process::Process};
 pub(crate) use self::{
     event::{EndedRun, RunEvent},
     process::Outcome,
+};
+pub use self::{
+    launch::launch,
+    process::CommandLine,
+    user::{LAUNCH_ARGUMENT, RunAs},
 };
 use crate::{
     backoff::sleep_until_deadline,
@@ -90,7 +96,13 @@ pub(crate) async fn run(
     let key = RunKey::of(&submit);
     let started = Instant::now();
     let prefix = line_prefix(&nonce);
-    let mut ended = match Process::start(&config.command, &submit, &folder, &prefix) {
+    let mut ended = match Process::start(
+        &config.command,
+        config.run_as.as_ref(),
+        &submit,
+        &folder,
+        &prefix,
+    ) {
         Ok(process) => {
             let lines = ProgressLineExtractor::new(&prefix, config.accept_plain_lines);
             let running = RunningCommand::new(process, lines, config.timings.flush);

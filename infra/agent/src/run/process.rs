@@ -21,7 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::environment;
+use super::{environment, user::RunAs};
 
 /// The command that every task runs, chosen by the agent's owner; no part of it comes from the
 /// cloud.
@@ -64,24 +64,38 @@ impl Process {
     /// Starts the command for a task, in a process group of its own. An error says what to do.
     pub(super) fn start(
         command: &CommandLine,
+        run_as: Option<&RunAs>,
         submit: &TaskSubmit,
         folder: &Path,
         line_prefix: &str,
     ) -> Result<Self, String> {
-        let mut prepared = Command::new(&command.program);
+        let CommandLine { program, arguments } = command;
+        let mut prepared = if let Some(user) = run_as {
+            user.command(program, folder)
+        } else {
+            let mut command = Command::new(program);
+            command.current_dir(folder);
+            command
+        };
         prepared
-            .args(&command.arguments)
-            .current_dir(folder)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let files = environment::set_task_variables(&mut prepared, submit, folder, line_prefix)
+        let variables = environment::task_variables(submit, folder, line_prefix);
+        let files = environment::set_variables(&mut prepared, variables, run_as)
             .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
         let mut child = prepared
             .spawn()
-            .map_err(|error| explain_spawn_error(&command.program, &error))?;
+            .map_err(|error| explain_spawn_error(program, &error))?;
+        let group = ProcessGroup::of(&child);
+        if let Some(user) = run_as {
+            user.give_pipes(&child).map_err(|error| {
+                format!("the command's pipes could not be given to the user of --run-as: {error}")
+            })?;
+        }
         let mut prompt_writer = JoinSet::new();
         if let Some(mut stdin) = child.stdin.take() {
             let prompt = submit.prompt.clone();
@@ -91,7 +105,7 @@ impl Process {
             });
         }
         Ok(Self {
-            group: ProcessGroup::of(&child),
+            group,
             child,
             _prompt_writer: prompt_writer,
             _files: files,
@@ -99,14 +113,17 @@ impl Process {
     }
 }
 
-fn explain_spawn_error(program: &str, error: &io::Error) -> String {
+/// Explains why a program could not be executed, and says what to do.
+pub(super) fn explain_spawn_error(program: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "the command '{program}' was not found on the agent's machine; \
              install it there, or start the agent with --exec naming it by its full path"
         ),
+        // Of a name, this is also the answer if a folder of PATH is closed to the user.
         io::ErrorKind::PermissionDenied => format!(
-            "the command '{program}' may not be run by the agent's user; make it executable (chmod +x)"
+            "the command '{program}' was not found, or may not be run by its user, on the agent's machine; \
+             make it executable (chmod +x), and start the agent with --exec naming it by its full path"
         ),
         _ => format!("the command '{program}' could not be started: {error}"),
     }

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod key;
+#[cfg(test)]
+mod printing;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod refused;

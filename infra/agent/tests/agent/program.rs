@@ -1,6 +1,6 @@
 //! The program itself: its command line, exit codes, signals and printed lines.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use bematic_protocol::messages::{AgentMessage, Availability};
 use nix::{
@@ -14,17 +14,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Cloud, KEY, TIME_LIMIT, task};
+use crate::support::{self, Cloud, KEY, PROGRAM, TIME_LIMIT, task};
 
+/// The program, with a key in its environment and JSON lines on standard output.
 fn program(url: &str, workdir: &str, key: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bematic-agent"));
-    command
-        .args(["--url", url, "--agent-id", "tester", "--exec", "sh"])
-        .args(["--workdir", workdir, "--json"])
-        .env("BEMATIC_API_KEY", key)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    let mut command = support::program(PROGRAM, url, workdir);
+    command.arg("--json").env("BEMATIC_API_KEY", key);
     command
 }
 

@@ -78,6 +78,7 @@ impl Driver {
             agent_id: "tester".parse().unwrap(),
             command: CommandLine::parse("true").unwrap(),
             workdirs: Workdirs::new(&[folder.path().to_owned()]).unwrap(),
+            run_as: None,
             concurrency: 1,
             accept_plain_lines: false,
             timings: Timings::default(),

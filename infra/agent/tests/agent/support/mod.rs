@@ -4,8 +4,10 @@ mod cloud;
 mod connection;
 
 use std::{
+    ffi::OsStr,
     mem,
     path::Path,
+    process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,7 +18,7 @@ use bematic_protocol::{
     messages::{AgentStatus, SlackContext, TaskSubmit},
 };
 use tempfile::TempDir;
-use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{net::TcpStream, process::Command, sync::mpsc, task::JoinHandle, time::timeout};
 
 pub(crate) use self::{
     cloud::Cloud,
@@ -27,6 +29,23 @@ pub(crate) use self::{
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The key that the cloud accepts.
 pub(crate) const KEY: &str = "bm_good";
+
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bematic-agent");
+
+/// Returns a command that starts the program, or a copy of it, for tasks whose prompts are shell
+/// scripts. It has no key yet.
+pub(crate) fn program(path: impl AsRef<OsStr>, url: &str, workdir: &str) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(["--url", url, "--agent-id", "tester", "--exec", "sh"])
+        .args(["--workdir", workdir])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
 
 /// An agent with a connection, in a folder of its own.
 pub(crate) struct Setup {
@@ -125,6 +144,7 @@ impl Agent {
             agent_id: "tester".parse().unwrap(),
             command: CommandLine::parse(command).unwrap(),
             workdirs: Workdirs::new(&[folder.to_owned()]).unwrap(),
+            run_as: None,
             concurrency: options.concurrency,
             accept_plain_lines: options.accept_plain_lines,
             timings: options.timings,
