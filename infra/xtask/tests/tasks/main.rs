@@ -1,4 +1,6 @@
-//! The command line of `cargo xtask`.
+//! The command line of `cargo xtask`, and the template.
 
 #[cfg(test)]
 mod command_line;
+#[cfg(test)]
+mod template;

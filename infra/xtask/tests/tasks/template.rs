@@ -1,0 +1,317 @@
+//! What `template.yaml` must hold beyond what the linters check.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_norway::{Mapping, Value};
+use xtask::Workspace;
+
+/// The reference that makes a name one of the stack's own.
+const STACK_NAME: &str = "${AWS::StackName}";
+/// The concurrent executions of a new AWS account.
+const NEW_ACCOUNT_CONCURRENCY: u64 = 10;
+/// The executions that are left for Slack and the agents in a new account.
+const API_CONCURRENCY: u64 = 3;
+/// Functions, as SAM names them.
+const FUNCTION: &str = "AWS::Serverless::Function";
+
+/// The resource types of the template with the property that names one, which must then be unique in
+/// an account and region. Without that property, CloudFormation makes a name up.
+const NAME_PROPERTIES: [(&str, Option<&str>); 11] = [
+    ("AWS::ApiGatewayV2::Api", Some("Name")),
+    ("AWS::ApiGatewayV2::Authorizer", None),
+    ("AWS::ApiGatewayV2::Integration", None),
+    ("AWS::ApiGatewayV2::Route", None),
+    ("AWS::ApiGatewayV2::Stage", None),
+    ("AWS::DynamoDB::Table", Some("TableName")),
+    ("AWS::Lambda::Permission", None),
+    ("AWS::Logs::LogGroup", Some("LogGroupName")),
+    ("AWS::S3::Bucket", Some("BucketName")),
+    ("AWS::SQS::Queue", Some("QueueName")),
+    (FUNCTION, Some("FunctionName")),
+];
+
+struct Template(Value);
+
+/// A resource: its logical id, its type, and the whole of it.
+struct Resource<'a> {
+    id: &'a str,
+    kind: &'a str,
+    value: &'a Value,
+}
+
+impl<'a> Resource<'a> {
+    fn property(&self, name: &str) -> &'a Value {
+        &self.value["Properties"][name]
+    }
+
+    /// The events that invoke a function.
+    fn events(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+        entries(self.property("Events")).map(|(_, event)| event)
+    }
+
+    /// The queue whose messages invoke the function.
+    fn source_queue(&self) -> Option<&'a str> {
+        let mut events = self.events();
+        let event = events.find(|event| event["Type"] == "SQS")?;
+        Some(referenced(&event["Properties"]["Queue"]))
+    }
+
+    /// The queues to which the function's policy lets it send.
+    fn target_queues(&self) -> BTreeSet<&'a str> {
+        let policies = self
+            .property("Policies")
+            .as_sequence()
+            .into_iter()
+            .flatten();
+        let statements = policies.flat_map(|policy| sequence(&policy["Statement"]));
+        let sends = |it: &&Value| sequence(&it["Action"]).any(|action| action == "sqs:SendMessage");
+        let resources = statements
+            .filter(sends)
+            .flat_map(|statement| sequence(&statement["Resource"]));
+        resources.map(referenced).collect()
+    }
+}
+
+impl Template {
+    fn read() -> Self {
+        let path = Workspace::find().unwrap().join("template.yaml");
+        Self(serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
+    }
+
+    fn resources(&self) -> impl Iterator<Item = Resource<'_>> {
+        let entries = entries(&self.0["Resources"]);
+        entries.map(|(id, value)| Resource {
+            id,
+            kind: value["Type"].as_str().unwrap(),
+            value,
+        })
+    }
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = Resource<'_>> {
+        self.resources().filter(move |it| it.kind == kind)
+    }
+
+    /// The parameter that a value refers to.
+    fn parameter(&self, value: &Value) -> &Value {
+        &self.0["Parameters"][referenced(value)]
+    }
+}
+
+/// The entries of a mapping whose keys are texts; none if the value is absent.
+fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let mapping: Option<&Mapping> = value.as_mapping();
+    let entries = mapping.into_iter().flatten();
+    entries.map(|(key, value)| (key.as_str().unwrap(), value))
+}
+
+/// The elements of a list, or the one element that stands for a list of one.
+fn sequence(value: &Value) -> impl Iterator<Item = &Value> {
+    let one = std::slice::from_ref(value);
+    value.as_sequence().map_or(one, Vec::as_slice).iter()
+}
+
+/// The resource or parameter that `!Ref` or `!GetAtt` names, or else the text itself.
+fn referenced(value: &Value) -> &str {
+    let text = match value {
+        Value::Tagged(tagged) => tagged.value.as_str(),
+        other => other.as_str(),
+    };
+    text.unwrap_or_default().trim_end_matches(".Arn")
+}
+
+/// The text of `!Sub`.
+fn substituted(value: &Value) -> &str {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == "Sub" => tagged.value.as_str().unwrap_or_default(),
+        _ => "",
+    }
+}
+
+#[test]
+fn every_name_that_must_be_unique_in_an_account_is_the_stacks_own() {
+    let template = Template::read();
+    let properties = BTreeMap::from(NAME_PROPERTIES);
+    let mut named = 0;
+    for it in template.resources() {
+        let Some(property) = properties.get(it.kind) else {
+            panic!("{}: say in NAME_PROPERTIES what names a {}", it.id, it.kind);
+        };
+        let name = property.map(|property| it.property(property));
+        if let Some(name) = name.filter(|name| !name.is_null()) {
+            assert!(substituted(name).contains(STACK_NAME), "{}", it.id);
+            named += 1;
+        }
+        // SAM gives a schedule the event's logical id, the same in every stack.
+        let schedules = it.events().filter(|event| event["Type"] == "ScheduleV2");
+        for schedule in schedules {
+            let name = substituted(&schedule["Properties"]["Name"]);
+            assert!(name.contains(STACK_NAME), "{}: {schedule:?}", it.id);
+            named += 1;
+        }
+    }
+    assert!(named > 20, "only {named} names were found");
+}
+
+#[test]
+fn functions_that_messages_bring_back_to_themselves_may_loop_and_no_others() {
+    let template = Template::read();
+    let functions: Vec<_> = template.of_kind(FUNCTION).collect();
+    let consumer = |queue: &str| {
+        let mut consumers = functions.iter();
+        Some(consumers.find(|it| it.source_queue() == Some(queue))?.id)
+    };
+    let next = |id: &str| -> BTreeSet<&str> {
+        let function = functions.iter().find(|it| it.id == id).unwrap();
+        let queues = function.target_queues();
+        queues.into_iter().filter_map(consumer).collect()
+    };
+    let mut loops = BTreeSet::new();
+    for function in &functions {
+        let mut reached = next(function.id);
+        for _ in &functions {
+            reached = reached
+                .iter()
+                .flat_map(|id| next(id))
+                .chain(reached.clone())
+                .collect();
+        }
+        let allowed = function.property("RecursiveLoop") == "Allow";
+        assert_eq!(allowed, reached.contains(function.id), "{}", function.id);
+        if allowed {
+            loops.insert(function.id);
+        }
+    }
+    assert_eq!(loops, BTreeSet::from(["Batch", "Dispatcher", "Notifier"]));
+}
+
+#[test]
+fn what_a_schedule_invokes_is_not_repeated_and_may_be_limited_to_one_at_a_time() {
+    let template = Template::read();
+    let is_scheduled = |it: &Resource<'_>| it.events().any(|event| event["Type"] == "ScheduleV2");
+    let scheduled: Vec<_> = template.of_kind(FUNCTION).filter(is_scheduled).collect();
+    assert_eq!(
+        scheduled.iter().map(|it| it.id).collect::<Vec<_>>(),
+        ["Sweeper"]
+    );
+    for it in scheduled {
+        let asynchronous = it.property("EventInvokeConfig");
+        let retries = it.events().map(|event| &event["Properties"]["RetryPolicy"]);
+        for policy in retries.chain([asynchronous]) {
+            assert_eq!(policy["MaximumRetryAttempts"], 0, "{policy:?}");
+            assert_eq!(policy["MaximumEventAgeInSeconds"], 60, "{policy:?}");
+        }
+        assert!(it.property("Timeout").as_u64() < Some(60));
+    }
+}
+
+#[test]
+fn concurrency_is_reserved_only_on_request() {
+    let template = Template::read();
+    let mut reserved = Vec::new();
+    for it in template.of_kind(FUNCTION) {
+        let Value::Tagged(choice) = it.property("ReservedConcurrentExecutions") else {
+            continue;
+        };
+        let [condition, parameter, otherwise] = &choice.value.as_sequence().unwrap()[..] else {
+            panic!("{}: {choice:?}", it.id);
+        };
+        assert_eq!(template.parameter(parameter)["Default"], 0, "{}", it.id);
+        assert_eq!(referenced(otherwise), "AWS::NoValue");
+        let condition = &template.0["Conditions"][condition];
+        let condition = serde_norway::to_string(condition).unwrap();
+        assert!(condition.contains(referenced(parameter)), "{condition}");
+        reserved.push(it.id);
+    }
+    assert_eq!(reserved, ["SlackWebhook", "Sweeper"]);
+}
+
+#[test]
+fn the_default_concurrency_fits_a_new_account_and_leaves_some_for_slack() {
+    let template = Template::read();
+    let mut sum = 0;
+    for it in template.of_kind(FUNCTION) {
+        for event in it.events() {
+            sum += match event["Type"].as_str().unwrap() {
+                "ScheduleV2" => 1,
+                "SQS" => {
+                    let Value::Tagged(choice) = &event["Properties"]["ScalingConfig"] else {
+                        panic!("{}: {event:?}", it.id);
+                    };
+                    // The emulator's comes first.
+                    let scaling = choice.value.as_sequence().unwrap().last().unwrap();
+                    let parameter = template.parameter(&scaling["MaximumConcurrency"]);
+                    // The minimum of an event source mapping.
+                    assert_eq!(parameter["MinValue"], 2, "{}", it.id);
+                    parameter["Default"].as_u64().unwrap()
+                }
+                other => panic!("{}: what does {other} add?", it.id),
+            };
+        }
+    }
+    assert!(
+        sum > 1 && sum + API_CONCURRENCY <= NEW_ACCOUNT_CONCURRENCY,
+        "{sum}"
+    );
+}
+
+#[test]
+fn every_route_that_anybody_can_call_has_a_throttle_of_its_own() {
+    let template = Template::read();
+    for stage in template.of_kind("AWS::ApiGatewayV2::Stage") {
+        let api = referenced(stage.property("ApiId"));
+        let is_own = |it: &Resource<'_>| referenced(it.property("ApiId")) == api;
+        let routes = template.of_kind("AWS::ApiGatewayV2::Route").filter(is_own);
+        let routes: BTreeMap<_, _> = routes
+            .map(|it| (it.property("RouteKey").as_str().unwrap(), it.id))
+            .collect();
+        let settings: BTreeMap<_, _> = entries(stage.property("RouteSettings")).collect();
+        for (key, settings) in &settings {
+            // API Gateway refuses settings of a route that does not exist yet.
+            let route = routes.get(key).copied();
+            let mut dependencies = sequence(&stage.value["DependsOn"]);
+            assert!(dependencies.any(|it| it.as_str() == route), "{key}");
+            // A parameter would arrive as text.
+            for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+                assert!(settings[limit].as_u64() > Some(0), "{key} {limit}");
+            }
+        }
+        // All other routes of the WebSocket API belong to connections that are open.
+        let is_websocket = routes.contains_key("$connect");
+        for key in routes
+            .keys()
+            .filter(|key| !is_websocket || **key == "$connect")
+        {
+            assert!(settings.contains_key(key), "{key}");
+        }
+        let default = stage.property("DefaultRouteSettings");
+        assert!(!default["ThrottlingRateLimit"].is_null(), "{}", stage.id);
+        assert!(!default["ThrottlingBurstLimit"].is_null(), "{}", stage.id);
+    }
+}
+
+#[test]
+fn tables_are_kept_and_protected_by_default() {
+    let template = Template::read();
+    assert_eq!(
+        template.0["Parameters"]["TableDeletionProtection"]["Default"],
+        "true"
+    );
+    for table in template.of_kind("AWS::DynamoDB::Table") {
+        assert_eq!(table.value["DeletionPolicy"], "Retain", "{}", table.id);
+        assert_eq!(table.value["UpdateReplacePolicy"], "Retain", "{}", table.id);
+        let protection = serde_norway::to_string(table.property("DeletionProtectionEnabled"));
+        let protection = protection.unwrap();
+        assert!(protection.contains("HasDeletionProtection"), "{protection}");
+    }
+}
+
+#[test]
+fn every_function_logs_into_a_group_that_forgets() {
+    let template = Template::read();
+    for function in template.of_kind(FUNCTION) {
+        let group = referenced(&function.property("LoggingConfig")["LogGroup"]);
+        let group = &template.0["Resources"][group];
+        assert_eq!(group["Type"], "AWS::Logs::LogGroup", "{}", function.id);
+        assert!(!group["Properties"]["RetentionInDays"].is_null());
+    }
+}
