@@ -44,6 +44,16 @@ impl EnvVars {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// Returns a variable that is `true` or `false`, or the default.
+    fn flag_or(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        self.get(name).map_or(Ok(default), |value| {
+            value.parse().map_err(|_| ConfigError {
+                name,
+                problem: format!("is neither true nor false: {value}"),
+            })
+        })
+    }
+
     /// Returns a variable as a number, or the default.
     fn number_or<N: FromStr>(&self, name: &'static str, default: N) -> Result<N, ConfigError> {
         self.get(name).map_or(Ok(default), |value| {
@@ -106,6 +116,7 @@ impl Config {
             settings: Settings {
                 policy: task_policy(env)?,
                 breaker: breaker_config(env)?,
+                allows_in_band_authentication: env.flag_or("IN_BAND_AUTHENTICATION", true)?,
                 operations_channel: env
                     .get(OPERATIONS_CHANNEL)
                     .map(str::parse)
@@ -317,6 +328,7 @@ mod tests {
             ("AUDIT_DAYS", "ninety"),
             ("TASKS_PER_USER_HOUR", "-1"),
             ("AGENT_QUEUE_LENGTH", "long"),
+            ("IN_BAND_AUTHENTICATION", "off"),
         ] {
             let error = Config::read(&environment(&[(name, value)])).unwrap_err();
             assert_eq!(error.name, name, "{error}");

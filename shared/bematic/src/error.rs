@@ -122,6 +122,11 @@ pub enum AuthError {
     /// The first message of an unauthenticated connection was not AUTH_REQUEST.
     #[error("this connection is not authenticated: send AUTH_REQUEST first")]
     NotAuthenticated,
+    /// The handshake had no key, and the deployment does not allow authentication in band.
+    #[error(
+        "this deployment requires the key in the handshake: send `Authorization: Bearer <api key>` and `X-Agent-Id: <agent id>`"
+    )]
+    InBandAuthenticationOff,
     /// No AUTH_REQUEST arrived in this number of seconds.
     #[error("no AUTH_REQUEST came within {0} s")]
     AuthDeadline(u64),

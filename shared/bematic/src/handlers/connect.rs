@@ -50,7 +50,7 @@ pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Re
 /// authenticate in band. One call with a key, none without.
 pub async fn authenticate(ports: &Ports, handshake: &Handshake) -> Result<Option<AgentId>> {
     let Some(authorization) = handshake.header("authorization") else {
-        return Ok(None);
+        return check_in_band_allowed(ports).map(|()| None);
     };
     let agent_id = handshake.header("x-agent-id");
     let agent_id = agent_id.ok_or(AuthError::BadHeaders("X-Agent-Id is missing"))?;
@@ -62,6 +62,14 @@ pub async fn authenticate(ports: &Ports, handshake: &Handshake) -> Result<Option
     }
     check_key(ports, &agent_id, key.trim()).await?;
     Ok(Some(agent_id))
+}
+
+/// Checks that the deployment allows authentication in band.
+pub(super) fn check_in_band_allowed(ports: &Ports) -> Result<()> {
+    if ports.settings.allows_in_band_authentication {
+        return Ok(());
+    }
+    Err(AuthError::InBandAuthenticationOff.into())
 }
 
 /// Checks that the key belongs to the agent. A text that cannot be a key costs no call.
@@ -107,6 +115,7 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
         let bound = ports.connections.bind(agent, &binding).await?;
         return handle_bind_outcome(ports, agent, connection, bound).await;
     }
+    check_in_band_allowed(ports)?;
     ports.connections.add_unbound(connection, now).await?;
     let connection_id = connection.clone();
     let deadline = DispatchMessage::AuthDeadline { connection_id };

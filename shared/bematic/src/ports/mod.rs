@@ -140,4 +140,6 @@ pub struct Settings {
     pub limits: RequestLimits,
     /// How long records of the audit log are kept.
     pub audit_retention: AuditRetention,
+    /// Whether a connection may authenticate in band, by AUTH_REQUEST.
+    pub allows_in_band_authentication: bool,
 }

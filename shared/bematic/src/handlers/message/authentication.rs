@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{
-        connect::{auth_response_message, check_key, handle_bind_outcome},
+        connect::{auth_response_message, check_in_band_allowed, check_key, handle_bind_outcome},
         event::SocketEvent,
     },
     Context, MessageRouter, SenderIdentity,
@@ -92,7 +92,8 @@ impl MessageRouter {
     /// Binds a connection to the agent of AUTH_REQUEST, by an optimistic write: a transaction, which
     /// succeeds if the key belongs to the agent, the agent has no connection, and the connection is
     /// unbound. Otherwise the records are looked up: a read, another transaction, and a call that
-    /// closes the agent's older connection. Returns the sender if the connection was bound before.
+    /// closes the agent's older connection. Returns the sender if the connection was bound before. No
+    /// call if the deployment does not allow authentication in band.
     async fn authenticate(
         &self,
         connection: &ConnectionId,
@@ -100,6 +101,7 @@ impl MessageRouter {
         request: &AuthRequest,
         now: Timestamp,
     ) -> Result<Option<SenderIdentity>> {
+        check_in_band_allowed(&self.ports)?;
         let (connections, agent_id) = (&self.ports.connections, &request.agent_id);
         let binding = Binding::new(connection.clone(), now, Some(spelling));
         let key = request.api_key.parse::<ApiKey>().map(|key| key.hash());

@@ -1,6 +1,12 @@
 //! Connections that authenticate in band.
 
-use bematic::agent::ApiKey;
+use bematic::{
+    agent::ApiKey,
+    handlers::{
+        connect::{authorize, connect},
+        message::MessageRouter,
+    },
+};
 use bematic_protocol::{messages::CloudMessage, time::Clock};
 use fake_aws::FailurePoint;
 use futures::future::join_all;
@@ -135,6 +141,41 @@ async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_plac
     let agent = world.store.agent(&agent_id()).unwrap();
     assert_eq!(agent.connection.unwrap().id, connection("new"));
     assert!(world.out.closed().contains(&connection("old")));
+}
+
+#[tokio::test]
+async fn a_deployment_without_authentication_in_band_binds_no_connection_without_a_key() {
+    let world = World::new().await;
+    // The connection was opened before the deployment changed.
+    world.add_unbound("c").await;
+    world.calls.take();
+    let ports = world.ports_with(&[("IN_BAND_AUTHENTICATION", "false")]);
+    let handshake = |headers| {
+        let event = json!({ "methodArn": "arn:x/$connect", "headers": headers });
+        serde_json::from_value(event).unwrap()
+    };
+    let refusal = authorize(&ports, &handshake(json!({}))).await.unwrap_err();
+    let code = "IN_BAND_AUTHENTICATION_OFF";
+    assert_eq!((refusal.code, refusal.text), (code, "Unauthorized"));
+    let unbound = event("new", false, String::new());
+    let answer = connect(&ports, &unbound).await;
+    assert_eq!(answer["statusCode"], 401);
+    let body = request(&world, AGENT, world.key.expose());
+    let router = MessageRouter::new(ports.clone());
+    let answers = world.say_in_band(&router, "c", body).await;
+    assert!(
+        matches!(&answers[..], [CloudMessage::AuthResponse(answer)] if !answer.success),
+        "{answers:?}"
+    );
+    assert!(world.out.closed().contains(&connection("c")));
+    assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+    assert_eq!(
+        world.calls.take(),
+        ["PostToConnection c", "DeleteConnection c"]
+    );
+    let header = format!("Bearer {}", world.key.expose());
+    let with_key = json!({ "Authorization": header, "X-Agent-Id": AGENT });
+    assert!(authorize(&ports, &handshake(with_key)).await.is_ok());
 }
 
 #[tokio::test]
