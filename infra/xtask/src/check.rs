@@ -1,17 +1,18 @@
 //! `cargo xtask check`: the checks beside the tests.
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 use xtask::{Workspace, run};
 
-use crate::{circles, venv};
+use crate::circles;
+use crate::venv::{self, Tools};
 
 /// The region whose rules the template is checked by.
 const LINT_REGION: &str = "us-east-1";
 
-/// Checks the modules for circles, the formatting, the lints, and the template as two tools read it.
+/// Checks the modules for circles, the formatting, the lints, the dependencies, and the template.
 pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     if let Some(unknown) = arguments.get(1) {
         bail!(
@@ -25,18 +26,68 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
         "cargo fmt --check",
         &mut workspace.cargo_command(&["fmt", "--all", "--check"]),
     )?;
-    let clippy = ["clippy", "--all-targets", "--", "-D", "warnings"];
-    venv::ensure_during(workspace, || {
+    let clippy = [
+        "clippy",
+        "--locked",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    venv::ensure_during(workspace, &[Tools::Stack, Tools::Checks], || {
         run("cargo clippy", &mut workspace.cargo_command(&clippy))
     })?;
+    check_dependencies(workspace)?;
+    check_template(workspace)?;
+    println!("✓ everything is clean");
+    Ok(())
+}
+
+/// Checks the dependencies' licences, sources and duplicates; and their known vulnerabilities, if the
+/// database of these can be fetched from GitHub.
+fn check_dependencies(workspace: &Workspace) -> Result<()> {
+    let deny = |arguments: &[&str]| {
+        let mut command = check_command(workspace, "cargo-deny");
+        command.arg("--locked").args(arguments);
+        command
+    };
+    run(
+        "cargo-deny",
+        &mut deny(&["check", "bans", "licenses", "sources"]),
+    )?;
+    let fetched = deny(&["fetch", "db"]).stderr(Stdio::null()).status()?;
+    if !fetched.success() {
+        eprintln!("! The database of vulnerabilities cannot be fetched: they are not checked");
+        return Ok(());
+    }
+    run(
+        "cargo-deny",
+        &mut deny(&["check", "--disable-fetch", "advisories"]),
+    )
+}
+
+/// Checks the template as SAM reads it, and by the rules of cfn-lint, of its serverless rules, and of
+/// checkov. What these find is repaired, or suppressed in the template with the reason beside it.
+fn check_template(workspace: &Workspace) -> Result<()> {
     run(
         "sam validate",
         &mut workspace.sam_command(&["validate", "--lint", "--region", LINT_REGION]),
     )?;
-    let mut lint = Command::new(workspace.tool_path("cfn-lint"));
-    lint.current_dir(workspace.root())
+    let mut lint = check_command(workspace, "cfn-lint");
+    lint.args(["--append-rules", "cfn_lint_serverless.rules"])
         .args(["--regions", LINT_REGION, "--", "template.yaml"]);
     run("cfn-lint", &mut lint)?;
-    println!("✓ everything is clean");
-    Ok(())
+    let mut checkov = check_command(workspace, "checkov");
+    // The download would be the vendor's own policies and texts.
+    checkov
+        .args(["--file", "template.yaml", "--framework", "cloudformation"])
+        .args(["--compact", "--quiet", "--skip-download"]);
+    run("checkov", &mut checkov)
+}
+
+/// A linter of the environment for checks, in the checkout.
+fn check_command(workspace: &Workspace, name: &str) -> Command {
+    let mut command = Command::new(workspace.check_venv_dir().join("bin").join(name));
+    command.current_dir(workspace.root());
+    command
 }

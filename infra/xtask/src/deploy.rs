@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::Result;
 use xtask::{Workspace, run};
 
-use crate::venv;
+use crate::sbom;
+use crate::venv::{self, Tools};
 
 const HELP: &str = "\
 Build for AWS and deploy
@@ -26,11 +27,12 @@ pub(crate) fn deploy(arguments: &[OsString]) -> Result<()> {
         return Ok(());
     }
     let workspace = Workspace::find()?;
-    venv::ensure(&workspace)?;
+    venv::ensure(&workspace, Tools::Stack)?;
     run(
         "cargo lambda build",
         &mut release_build_command(&workspace)?,
     )?;
+    sbom::write(&workspace)?;
     let mut sam = workspace.sam_command(&["deploy"]);
     sam.args(arguments.iter().skip(1).map(to_sam_argument));
     // `--guided` asks questions on the terminal.
@@ -58,7 +60,7 @@ fn release_build_command(workspace: &Workspace) -> Result<Command> {
     command
         .current_dir(workspace.root())
         .env("PATH", env::join_paths(dirs)?)
-        .args(["lambda", "build", "--release", "--arm64"])
+        .args(["lambda", "build", "--release", "--arm64", "--locked"])
         .args(["--lambda-dir", "target/lambda"]);
     for function in workspace.function_names()? {
         command.args(["--package", &function]);

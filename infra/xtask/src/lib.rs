@@ -42,6 +42,11 @@ impl Workspace {
         self.join(".venv")
     }
 
+    /// The Python environment with the pinned linters, which only `cargo xtask check` needs.
+    pub fn check_venv_dir(&self) -> PathBuf {
+        self.join(".venv-check")
+    }
+
     /// A program of the Python environment.
     pub fn tool_path(&self, name: &str) -> PathBuf {
         self.venv_dir().join("bin").join(name)

@@ -8,6 +8,7 @@
 mod check;
 mod circles;
 mod deploy;
+mod sbom;
 mod venv;
 
 use std::env;
@@ -16,6 +17,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
+use venv::Tools;
 use xtask::{Workspace, run, sibling};
 
 const HELP: &str = "\
@@ -30,8 +32,9 @@ Tasks:
   chaos         Let failures loose on a local stack, and see that nothing is lost and nothing run twice
   bench         Measure how fast the functions start and work, what they call, and what a task costs
   simulate      Simulate many agents and tasks in virtual time, and see that a task's cost stays the same
-  check         Circles of modules, formatting, lints and the template
+  check         Circles of modules, formatting, lints, dependencies and the template
   deploy        Build for AWS and deploy
+  sbom          List what the programs are made of, in the format CycloneDX
   agent         Create agents, list them, revoke their keys, set their circuit breakers
   project       Bind channels to projects, list them, delete them
   dead-letters  List what the functions gave up on, and have it tried again
@@ -71,6 +74,7 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
         "agent" | "project" | "dead-letters" => "bematic",
         "check" => return Some(check::check(arguments)),
         "deploy" => return Some(deploy::deploy(arguments)),
+        "sbom" => return Some(sbom::sbom(arguments)),
         _ => return None,
     };
     Some(build_and_exec(task, program, arguments))
@@ -80,7 +84,7 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
 /// signals, the terminal and the exit status are the program's own.
 fn build_and_exec(task: &str, program: &str, arguments: &[OsString]) -> Result<()> {
     let workspace = Workspace::find()?;
-    let mut cargo = workspace.cargo_command(&["build"]);
+    let mut cargo = workspace.cargo_command(&["build", "--locked"]);
     let explains = arguments.iter().any(|it| it == "--help" || it == "-h");
     let needs_stack = !explains && ["up", "chaos", "test"].contains(&task);
     if needs_stack && task == "test" {
@@ -95,7 +99,7 @@ fn build_and_exec(task: &str, program: &str, arguments: &[OsString]) -> Result<(
     }
     let mut build = || run("cargo build", &mut cargo);
     if needs_stack {
-        venv::ensure_during(&workspace, build)?;
+        venv::ensure_during(&workspace, &[Tools::Stack], build)?;
     } else {
         build()?;
     }

