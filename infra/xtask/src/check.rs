@@ -1,6 +1,9 @@
 //! `cargo xtask check`: the checks beside the tests.
 
+use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -44,7 +47,7 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
 }
 
 /// Checks the dependencies' licences, sources and duplicates; and their known vulnerabilities, if the
-/// database of these can be fetched from GitHub.
+/// database of these can be fetched from GitHub, or was before.
 fn check_dependencies(workspace: &Workspace) -> Result<()> {
     let deny = |arguments: &[&str]| {
         let mut command = check_command(workspace, "cargo-deny");
@@ -56,14 +59,30 @@ fn check_dependencies(workspace: &Workspace) -> Result<()> {
         &mut deny(&["check", "bans", "licenses", "sources"]),
     )?;
     let fetched = deny(&["fetch", "db"]).stderr(Stdio::null()).status()?;
-    if !fetched.success() {
-        eprintln!("! The database of vulnerabilities cannot be fetched: they are not checked");
-        return Ok(());
+    if fetched.success() {
+        return run("cargo-deny", &mut deny(&["check", "advisories"]));
     }
-    run(
-        "cargo-deny",
-        &mut deny(&["check", "--disable-fetch", "advisories"]),
-    )
+    eprintln!("! The database of vulnerabilities cannot be fetched");
+    if has_advisories() {
+        return run(
+            "cargo-deny",
+            &mut deny(&["--offline", "check", "advisories"]),
+        );
+    }
+    eprintln!("! Vulnerabilities are not checked");
+    Ok(())
+}
+
+/// Whether cargo-deny has fetched the database of vulnerabilities before.
+fn has_advisories() -> bool {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let copies = home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    copies
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|it| it.path().is_dir())
 }
 
 /// Checks the template as SAM reads it, and by the rules of cfn-lint, of its serverless rules, and of
