@@ -290,6 +290,16 @@ fn every_route_that_anybody_can_call_has_a_throttle_of_its_own() {
 }
 
 #[test]
+fn the_parameter_for_authentication_in_band_reaches_the_functions() {
+    let template = Template::read();
+    let variables = &template.0["Globals"]["Function"]["Environment"]["Variables"];
+    let parameter = template.parameter(&variables["IN_BAND_AUTHENTICATION"]);
+    let values: Vec<_> = sequence(&parameter["AllowedValues"]).collect();
+    assert_eq!(values, ["true", "false"]);
+    assert_eq!(parameter["Default"], "true");
+}
+
+#[test]
 fn tables_are_kept_and_protected_by_default() {
     let template = Template::read();
     assert_eq!(
