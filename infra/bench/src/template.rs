@@ -9,8 +9,8 @@ use xtask::Workspace;
 
 use crate::aws::{BOT_TOKEN, MANAGEMENT_PATH, SIGNING_SECRET, SLACK_API_PATH};
 
-/// The parameters that an account with 1000 concurrent executions sets, as the template recommends: the
-/// defaults fit a new account.
+/// The parameters that an account with 1000 concurrent executions sets, as the template recommends:
+/// the defaults fit a new account.
 const CONCURRENCY_PARAMETERS: [(&str, &str); 3] = [
     ("DispatcherConcurrency", "20"),
     ("NotifierConcurrency", "10"),

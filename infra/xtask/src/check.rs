@@ -46,8 +46,8 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the dependencies' licences, sources and duplicates; and their known vulnerabilities, if the
-/// database of these can be fetched from GitHub, or was before.
+/// Checks the dependencies' licences, sources and duplicates; and their known vulnerabilities, if
+/// the database of these can be fetched from GitHub, or was before.
 fn check_dependencies(workspace: &Workspace) -> Result<()> {
     let deny = |arguments: &[&str]| {
         let mut command = check_command(workspace, "cargo-deny");
@@ -85,8 +85,9 @@ fn has_advisories() -> bool {
         .any(|it| it.path().is_dir())
 }
 
-/// Checks the template as SAM reads it, and by the rules of cfn-lint, of its serverless rules, and of
-/// checkov. What these find is repaired, or suppressed in the template with the reason beside it.
+/// Checks the template as SAM reads it, and by the rules of cfn-lint, of its serverless rules, and
+/// of checkov. What these find is repaired, or suppressed in the template with the reason beside
+/// it.
 fn check_template(workspace: &Workspace) -> Result<()> {
     run(
         "sam validate",

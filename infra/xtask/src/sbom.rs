@@ -13,7 +13,8 @@ use xtask::{Workspace, run};
 const TOOL_VERSION: &str = "0.5.9";
 /// The platform of the functions.
 const PLATFORM: &str = "aarch64-unknown-linux-gnu";
-/// The end of the names of cargo-cyclonedx's files, which it writes beside each program's `Cargo.toml`.
+/// The end of the names of cargo-cyclonedx's files, which it writes beside each program's
+/// `Cargo.toml`.
 const WRITTEN_SUFFIX: &str = "_bin.cdx.json";
 /// The folders with the programs' crates.
 const CRATE_DIRS: [&str; 3] = ["functions", "infra", "infra/bench"];
@@ -29,8 +30,8 @@ pub(crate) fn sbom(arguments: &[OsString]) -> Result<()> {
     write(&Workspace::find()?)
 }
 
-/// Writes `target/sbom/<program>.cdx.json` for each program, in the format CycloneDX. Crates that only
-/// build a program are not in its list.
+/// Writes `target/sbom/<program>.cdx.json` for each program, in the format CycloneDX. Crates that
+/// only build a program are not in its list.
 pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     let mut tool = Command::new(install_tool(workspace)?);
     tool.current_dir(workspace.root())
@@ -47,7 +48,8 @@ pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Moves the lists from beside the programs' crates into a folder of their own. Returns their number.
+/// Moves the lists from beside the programs' crates into a folder of their own. Returns their
+/// number.
 fn collect(root: &Path, into: &Path) -> Result<usize> {
     let context = || format!("the lists cannot be moved into {}", into.display());
     fs::create_dir_all(into).with_context(context)?;

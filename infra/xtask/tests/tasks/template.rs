@@ -14,8 +14,8 @@ const API_CONCURRENCY: u64 = 3;
 /// Functions, as SAM names them.
 const FUNCTION: &str = "AWS::Serverless::Function";
 
-/// The resource types of the template with the property that names one, which must then be unique in
-/// an account and region. Without that property, CloudFormation makes a name up.
+/// The resource types of the template with the property that names one, which must then be unique
+/// in an account and region. Without that property, CloudFormation makes a name up.
 const NAME_PROPERTIES: [(&str, Option<&str>); 11] = [
     ("AWS::ApiGatewayV2::Api", Some("Name")),
     ("AWS::ApiGatewayV2::Authorizer", None),

@@ -89,11 +89,11 @@ impl MessageRouter {
         Some(sender)
     }
 
-    /// Binds a connection to the agent of AUTH_REQUEST, by an optimistic write: a transaction, which
-    /// succeeds if the key belongs to the agent, the agent has no connection, and the connection is
-    /// unbound. Otherwise the records are looked up: a read, another transaction, and a call that
-    /// closes the agent's older connection. Returns the sender if the connection was bound before. No
-    /// call if the deployment does not allow authentication in band.
+    /// Binds a connection to the agent of AUTH_REQUEST, by an optimistic write: a transaction,
+    /// which succeeds if the key belongs to the agent, the agent has no connection, and the
+    /// connection is unbound. Otherwise the records are looked up: a read, another transaction, and
+    /// a call that closes the agent's older connection. Returns the sender if the connection was
+    /// bound before. No call if the deployment does not allow authentication in band.
     async fn authenticate(
         &self,
         connection: &ConnectionId,
