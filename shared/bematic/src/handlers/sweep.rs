@@ -81,7 +81,7 @@ impl Sweeper {
             .due(start, MAX_PER_RUN)
             .await?
             .into_iter();
-        let check = |(task_id, agent_id)| DispatchMessage::Task { task_id, agent_id };
+        let check = |(task_id, agent_id)| DispatchMessage::task(task_id, agent_id);
         self.send_to_dispatcher(due.map(check), swept).await;
         let presence = &self.ports.presence;
         let due = presence

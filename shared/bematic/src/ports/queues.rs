@@ -41,6 +41,10 @@ pub enum DispatchMessage {
         /// The task's agent: the queue's message group, so that one agent's messages delay no
         /// other's.
         agent_id: AgentId,
+        /// The number of renewed leases whose timers have led to this one, each sent by the one
+        /// before.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        renewals: u8,
     },
     /// The deadline for the acknowledgement of the attempt has passed. If the attempt was
     /// acknowledged, its lease began without a message of its own.
@@ -60,7 +64,24 @@ pub enum DispatchMessage {
     Unknown,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
 impl DispatchMessage {
+    /// Returns a message that has a task checked.
+    pub const fn task(task_id: TaskId, agent_id: AgentId) -> Self {
+        Self::Task {
+            task_id,
+            agent_id,
+            renewals: 0,
+        }
+    }
+
     /// Returns a message that only has the agent's queue dispatched.
     pub const fn agent_queue(agent_id: AgentId) -> Self {
         Self::AgentQueue {

@@ -65,8 +65,10 @@ impl Dispatcher {
                 refreshed?;
                 dispatched
             }
-            DispatchMessage::Task { task_id, .. } => self.check_task(task_id, false).await,
-            DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true).await,
+            DispatchMessage::Task {
+                task_id, renewals, ..
+            } => self.check_task(task_id, false, renewals).await,
+            DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true, 0).await,
             DispatchMessage::Unknown => Err(BematicError::UnknownMessageKind),
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await

@@ -18,14 +18,22 @@ impl Dispatcher {
     /// Checks a task: one call, and the steps that are due. They are a timer that ended, a request
     /// to cancel that the agent has to be sent, a move to a better agent, and messages for a change
     /// that were never sent. With `is_ack_deadline`, also a timer for a lease that began meanwhile.
-    pub(super) async fn check_task(&self, id: TaskId, is_ack_deadline: bool) -> Result<()> {
+    /// `renewals` is how many timers of renewed leases have led to this check.
+    pub(super) async fn check_task(
+        &self,
+        id: TaskId,
+        is_ack_deadline: bool,
+        renewals: u8,
+    ) -> Result<()> {
         let Some(task) = self.ports.tasks.find(id).await? else {
             warn!(task = %id, "there is no such task");
             return Ok(());
         };
         let now = self.ports.clock.now();
         match task.timer {
-            Some(timer) if timer <= now => return self.handle_ended_timer(task, now).await,
+            Some(timer) if timer <= now => {
+                return self.handle_ended_timer(task, renewals, now).await;
+            }
             Some(_) if task.state.cancel_request().is_some() => {
                 self.send_task_cancel(&task).await?;
                 self.transitions.enqueue_timer(&task, now).await?;
@@ -49,7 +57,7 @@ impl Dispatcher {
 
     /// Applies the end of a task's timer to the task. Pings the agent if it has not acknowledged
     /// the task.
-    async fn handle_ended_timer(&self, task: Task, now: Timestamp) -> Result<()> {
+    async fn handle_ended_timer(&self, task: Task, renewals: u8, now: Timestamp) -> Result<()> {
         let heard_at = self.last_sign_of_life(&task, now).await?;
         let sent_at = match task.state {
             TaskState::Dispatched { dispatched_at, .. } => Some(dispatched_at),
@@ -64,6 +72,13 @@ impl Dispatcher {
         ) {
             (TransitionOutcome::Changed(task), Some(sent_at)) if task.slot().is_none() => {
                 self.doubt_and_ping_agent(&task.agent_id, sent_at, now)
+                    .await
+            }
+            (TransitionOutcome::Changed(task), _)
+                if matches!(task.state, TaskState::Processing { .. }) =>
+            {
+                self.transitions
+                    .enqueue_renewed_timer(&task, renewals, now)
                     .await
             }
             // The task was acknowledged at the last moment.

@@ -105,7 +105,25 @@ impl Transitions {
 
     /// Enqueues a check of the task for when its timer ends.
     pub(crate) async fn enqueue_timer(&self, task: &Task, now: Timestamp) -> Result<()> {
-        let message = timer_message(task, now);
+        let message = timer_message(task, 0, now);
+        Ok(self.ports.dispatch.send(message.as_slice()).await?)
+    }
+
+    /// Enqueues a check of a task whose lease was renewed at the end of a timer, which had `renewals`
+    /// before it. A lease that is renewed more often is left to the sweeper: its timers would repeat
+    /// for the life of the task, and Lambda may stop such a chain of invocations after sixteen
+    /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
+    pub(crate) async fn enqueue_renewed_timer(
+        &self,
+        task: &Task,
+        renewals: u8,
+        now: Timestamp,
+    ) -> Result<()> {
+        const MAX_RENEWALS: u8 = 8;
+        if renewals >= MAX_RENEWALS {
+            return Ok(());
+        }
+        let message = timer_message(task, renewals + 1, now);
         Ok(self.ports.dispatch.send(message.as_slice()).await?)
     }
 }
@@ -126,10 +144,11 @@ fn dispatcher_messages(
     let message = match &task.state {
         _ if needs_queue_dispatch(task) => DispatchMessage::AgentQueue { agent_id, refresh },
         // The agent has yet to be sent TASK_CANCEL.
-        state if state.cancel_request().is_some() => DispatchMessage::Task { task_id, agent_id },
-        // The message for the acknowledgement's deadline is under way, and handles the lease too.
-        _ if task.has_first_lease() => return vec![],
-        _ => return timer_message(task, now).into_iter().collect(),
+        state if state.cancel_request().is_some() => DispatchMessage::task(task_id, agent_id),
+        // The message for the acknowledgement's deadline is under way, and handles the first lease too.
+        // The timer of a renewed lease is sent by the one before, as long as it is.
+        TaskState::Processing { .. } => return vec![],
+        _ => return timer_message(task, 0, now).into_iter().collect(),
     };
     let mut messages = vec![(message, Duration::ZERO)];
     // The next task in the queue may take the slot now; this one is due again after its wait.
@@ -149,14 +168,18 @@ fn dispatcher_messages(
 
 /// The message that is due when the task's timer ends. A timer that takes longer than SQS can delay
 /// a message is left to the sweeper.
-fn timer_message(task: &Task, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
+fn timer_message(task: &Task, renewals: u8, now: Timestamp) -> Option<(DispatchMessage, Duration)> {
     let delay = task.timer?.since(now);
     let (task_id, agent_id) = (task.id, task.agent_id.clone());
     let message = match task.state {
         TaskState::Dispatched { cancel: None, .. } => {
             DispatchMessage::AckDeadline { task_id, agent_id }
         }
-        _ => DispatchMessage::Task { task_id, agent_id },
+        _ => DispatchMessage::Task {
+            task_id,
+            agent_id,
+            renewals,
+        },
     };
     (delay <= MAX_SQS_DELAY).then_some((message, delay))
 }

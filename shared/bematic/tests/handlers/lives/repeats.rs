@@ -52,10 +52,7 @@ async fn a_timer_that_fails_at_any_call_ends_all_the_same() {
                 let (world, task_id) = prepared(timer).await;
                 world.time.pass(Duration::from_secs(after));
                 world.calls.fail(n, when);
-                let look = DispatchMessage::Task {
-                    task_id,
-                    agent_id: agent_id(),
-                };
+                let look = DispatchMessage::task(task_id, agent_id());
                 let first = world.dispatcher().handle(look).await;
                 if world.calls.unused_failure() {
                     break;

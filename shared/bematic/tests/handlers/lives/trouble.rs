@@ -258,6 +258,36 @@ async fn a_short_lease_of_an_agent_that_falls_silent_ends_all_the_same() {
     assert_eq!(states(&world), [("failed", 1)]);
 }
 
+/// Returns the number of checks of the task that wait in the dispatcher's queue.
+async fn waiting_checks(world: &World, task: TaskId) -> usize {
+    let waiting = world.out.take_dispatched();
+    let of_task = |it: &&(DispatchMessage, Duration)| matches!(&it.0, DispatchMessage::Task { task_id, .. } if *task_id == task);
+    waiting.iter().filter(of_task).count()
+}
+
+#[tokio::test]
+async fn the_timers_of_a_lease_do_not_repeat_for_the_life_of_the_task() {
+    let (world, router, task) = begun(10, 5).await;
+    let mut timers = 0;
+    for _ in 0..30 {
+        // The agent goes on to report, so that each lease is renewed.
+        let chunk = json!({ "taskId": task, "attempt": 1, "delta": "x" });
+        world.say_to(&router, "c", "TASK_STREAM", chunk).await;
+        world.time.pass(Duration::from_secs(6));
+        while let Some(message) = world.next_dispatched() {
+            let is_timer = matches!(message, DispatchMessage::Task { .. });
+            timers += usize::from(is_timer);
+            world.dispatcher().handle(message).await.unwrap();
+        }
+    }
+    assert!((1..=9).contains(&timers), "{timers} timers");
+    assert_eq!(states(&world), [("processing", 1)]);
+    assert_eq!(waiting_checks(&world, task).await, 0);
+    // The sweeper takes over: silence ends the task all the same.
+    world.pass(Duration::from_mins(3)).await;
+    assert_eq!(states(&world), [("failed", 1)]);
+}
+
 #[tokio::test]
 async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_when_it_is_back() {
     let world = World::new().await;
@@ -338,10 +368,7 @@ async fn a_timer_has_one_message_however_often_its_task_is_checked() {
     world.say("c", "TASK_ACK", ack).await;
     world.dispatch_all().await;
     for _ in 0..10 {
-        let look = DispatchMessage::Task {
-            task_id: task,
-            agent_id: agent_id(),
-        };
+        let look = DispatchMessage::task(task, agent_id());
         world.dispatcher().handle(look).await.unwrap();
         let progress = json!({ "taskId": task, "progress": 50 });
         world.say("c", "TASK_PROGRESS", progress).await;
@@ -447,10 +474,7 @@ async fn a_task_that_is_being_cancelled_is_checked_at_most_once_a_minute() {
     world.out.take_dispatched();
     let dispatcher = Dispatcher::new(world.ports_with(&[("TASK_CANCEL_SECONDS", "900")]));
     // Its timer is set by that policy; Slack does not show it.
-    let look = DispatchMessage::Task {
-        task_id: task,
-        agent_id: agent_id(),
-    };
+    let look = DispatchMessage::task(task, agent_id());
     world
         .store
         .set_timer(task, world.time.now() + Duration::from_mins(13));

@@ -282,10 +282,7 @@ async fn bad_commands_are_answered_and_store_nothing() {
         ("run", "Say what to do"),
         ("run   ", "Say what to do"),
         ("rnu fix it", "run"),
-        (
-            "run --agent nobody fix it",
-            "does not allow `nobody`, only `box`",
-        ),
+        ("run --agent nobody fix it", "There is no agent `nobody`"),
         ("status 42", "not a task"),
         (
             "status 0198c0de-0000-7000-8000-000000000001",
