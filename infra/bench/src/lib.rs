@@ -136,6 +136,7 @@ pub async fn bench(workspace: &Workspace, options: &BenchOptions, ui: &Ui) -> Re
         floor,
         functions,
         messages: report::message_rows(&log),
+        longest_chain: testbed.longest_chain(),
         task,
         limits: Vec::new(),
     };

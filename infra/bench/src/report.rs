@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) floor: FloorRow,
     pub(crate) functions: Vec<FunctionRow>,
     pub(crate) messages: Vec<MessageRow>,
+    /// The most invocations that led to each other by messages.
+    pub(crate) longest_chain: u32,
     pub(crate) task: Option<TaskRow>,
     #[serde(rename = "targets")]
     pub(crate) limits: Vec<Limit>,
@@ -288,6 +290,7 @@ pub(crate) mod tests {
                 },
             }],
             messages: message_rows(&log),
+            longest_chain: 2,
             task: Some(task_row(&log, 2000, &prices)),
             limits: Vec::new(),
         }
@@ -306,7 +309,17 @@ pub(crate) mod tests {
             }
         };
         let start = ["zipBytes", "initMsP50", "initMsP99", "maxRssKb"];
-        has("", &["floor", "functions", "messages", "task", "targets"]);
+        has(
+            "",
+            &[
+                "floor",
+                "functions",
+                "messages",
+                "task",
+                "targets",
+                "longestChain",
+            ],
+        );
         has("/floor", &start);
         has("/functions/0", &start);
         has("/functions/0", &["name"]);

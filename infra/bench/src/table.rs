@@ -8,6 +8,10 @@ pub(crate) fn render_report(report: &Report) -> String {
     let mut lines = start_lines(report);
     if !report.messages.is_empty() {
         lines.extend(message_lines(&report.floor, &report.messages));
+        let chain = report.longest_chain;
+        lines.push(format!(
+            "at most {chain} invocations led to each other by messages"
+        ));
     }
     if let Some(task) = &report.task {
         lines.extend(ordinary_task_lines(task, &report.prices_of));

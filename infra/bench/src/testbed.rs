@@ -1,7 +1,7 @@
 //! The testbed: the real binaries, an environment of each function at a time, on an AWS of their
 //! own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +49,7 @@ pub(crate) struct Testbed {
     other: Mutex<Option<Environment>>,
     log: Mutex<Vec<Invocation>>,
     shown: Mutex<BTreeSet<String>>,
+    chains: Mutex<Chains>,
     /// The queues' time: the functions', and what was not waited for.
     queue_time: fake_aws::Clock,
     /// Milliseconds that were not waited for.
@@ -93,6 +94,7 @@ impl Testbed {
             other: Mutex::default(),
             log: Mutex::default(),
             shown: Mutex::default(),
+            chains: Mutex::default(),
             queue_time,
             skipped,
         })
@@ -201,6 +203,39 @@ impl Testbed {
     }
 }
 
+/// How many invocations led to each other by messages.
+#[derive(Debug, Default)]
+struct Chains {
+    /// The number up to the invocation that sent each message.
+    by_message: HashMap<String, u32>,
+    longest: u32,
+}
+
+impl Testbed {
+    /// The most invocations that led to each other by messages.
+    pub(crate) fn longest_chain(&self) -> u32 {
+        lock(&self.chains).longest
+    }
+
+    /// Returns the number of invocations up to that of an event, which may be of a queue.
+    fn chain_of(&self, event: &Value) -> u32 {
+        let chains = lock(&self.chains);
+        let records = event["Records"].as_array().into_iter().flatten();
+        let ids = records.filter_map(|record| record["messageId"].as_str());
+        let before = ids.filter_map(|id| chains.by_message.get(id)).max();
+        before.copied().unwrap_or(0) + 1
+    }
+
+    /// Records what an invocation sent.
+    fn record_chain(&self, chain: u32, calls: &[Call]) {
+        let mut chains = lock(&self.chains);
+        chains.longest = chains.longest.max(chain);
+        let sent = calls.iter().flat_map(|call| &call.message_ids);
+        let sent: Vec<_> = sent.map(|id| (id.clone(), chain)).collect();
+        chains.by_message.extend(sent);
+    }
+}
+
 impl FunctionInvoker for Testbed {
     type InvocationLabel = InvocationKind;
 
@@ -237,11 +272,13 @@ impl FunctionInvoker for Testbed {
         let by_header = event["requestContext"]["authorizer"]["agentId"].is_string();
         let fifo_source = is_fifo_source(&event);
         let mut is_warm = environment.invocations >= WARM_UP_INVOCATIONS;
+        let chain = self.chain_of(&event);
         let answer = environment.invoke(event).await?;
         let calls = self.server.take_calls();
         if let Some(fault) = calls.iter().find_map(Call::unexpected_error) {
             bail!("{name} called what it should not at {kind}: {fault}");
         }
+        self.record_chain(chain, &calls);
         for call in &calls {
             is_warm &= !environment.called.insert(call.service);
             environment.sent.extend(call.message_ids.iter().cloned());

@@ -109,7 +109,7 @@ impl Fleet {
         let key = Some((member.agent_id.as_str(), member.api_key.as_str()));
         let connecting = self
             .lambda
-            .connect(&connection, key, [WorkCause::Connect; 2]);
+            .connect(&connection, key, [WorkCause::Connect.into(); 2]);
         let socket = connecting.await?;
         let now = || self.lambda.cloud.clock.now();
         let settings = Settings {
@@ -157,7 +157,7 @@ impl Fleet {
         let text = message.text(TypeSpelling::Canonical);
         let answer = self
             .lambda
-            .send_client_message(socket, &text, cause_of_outgoing(message))
+            .send_client_message(socket, &text, cause_of_outgoing(message).into())
             .await;
         self.record_if_failed(answer.map(drop));
     }
@@ -174,7 +174,7 @@ impl Fleet {
             let (channel, lambda) = (channel_id(agent), &fleet.lambda);
             fleet.record_if_failed(
                 lambda
-                    .send_slash_command(&channel, &trigger, &text, WorkCause::Task)
+                    .send_slash_command(&channel, &trigger, &text, WorkCause::Task.into())
                     .await,
             );
         });

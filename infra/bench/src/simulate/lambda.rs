@@ -26,7 +26,7 @@ use serde_json::{Value, from_value, json, to_value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::meter::{CAUSE, CauseAccount, InProcessSlackTransport, Meter, WorkCause};
+use super::meter::{CauseAccount, InProcessSlackTransport, Meter, WORK, Work};
 use crate::aws::BOT_TOKEN;
 use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
@@ -164,34 +164,34 @@ impl Lambda {
 }
 
 impl FunctionInvoker for Lambda {
-    type InvocationLabel = WorkCause;
+    type InvocationLabel = Work;
 
     fn cloud(&self) -> &Cloud {
         &self.cloud
     }
 
-    fn queue_message_label(&self, _: &str, message: &Message) -> WorkCause {
-        self.meter.cause_of_message(&message.id)
+    fn queue_message_label(&self, _: &str, message: &Message) -> Work {
+        self.meter.work_of_message(&message.id)
     }
 
-    async fn invoke(&self, name: &str, mut event: Value, causes: &[WorkCause]) -> Result<Value> {
+    async fn invoke(&self, name: &str, mut event: Value, work: &[Work]) -> Result<Value> {
         let memory = self.cloud.function(name)?.memory;
         let function = &self.functions[name];
-        let cause = *causes.first().context("an invocation is for something")?;
+        let first = *work.first().context("an invocation is for something")?;
         let prices = &self.meter.prices;
         let bytes = event["body"].as_str().map_or(0, str::len);
         let fifo_source = is_fifo_source(&event);
         let cost = prices.event_delivery_cost(name, bytes, fifo_source);
         let charge = |account: &mut CauseAccount, part| account.cost += cost.times(part);
-        self.meter.split_among_causes(causes, charge);
+        self.meter.split_among_causes(work, charge);
         if fifo_source.is_some() {
             sleep(prices.assumed_latency(Service::Sqs)).await;
         }
         if let Some(records) = event["Records"].as_array_mut() {
-            for (record, cause) in records.iter_mut().zip(causes) {
+            for (record, work) in records.iter_mut().zip(work) {
                 let message = record["body"].as_str().unwrap_or_default();
-                let cause = to_value(cause)?;
-                record["body"] = format!(r#"{{"cause":{cause},"message":{message}}}"#).into();
+                let work = to_value(work)?;
+                record["body"] = format!(r#"{{"work":{work},"message":{message}}}"#).into();
             }
         }
         let idle = lock(&function.idle).pop();
@@ -204,7 +204,7 @@ impl FunctionInvoker for Lambda {
         };
         let begun = Instant::now();
         sleep(TIME_OUTSIDE_CALLS).await;
-        let answer = CAUSE.scope(cause, handler.handle(event)).await;
+        let answer = WORK.scope(first, handler.handle(event)).await;
         let billed = begun.elapsed();
         lock(&function.idle).push(handler);
         let mut usage = lock(&function.usage);
@@ -212,7 +212,7 @@ impl FunctionInvoker for Lambda {
         usage.busy_seconds += billed.as_secs_f64();
         drop(usage);
         let lambda = prices.lambda_cost(memory, billed);
-        self.meter.split_among_causes(causes, |account, part| {
+        self.meter.split_among_causes(work, |account, part| {
             account.cost.lambda += lambda * part;
             *account.invocations.entry(name.to_owned()).or_default() += part;
         });
@@ -302,8 +302,8 @@ fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<d
 }
 
 #[derive(Deserialize)]
-struct MessageWithCause<M> {
-    cause: WorkCause,
+struct MessageWithWork<M> {
+    work: Work,
     message: M,
 }
 
@@ -316,7 +316,7 @@ where
     M: DeserializeOwned,
     F: Future<Output = Result<(), BematicError>>,
 {
-    let handle = |caused: MessageWithCause<M>| CAUSE.scope(caused.cause, handle(caused.message));
+    let handle = |it: MessageWithWork<M>| WORK.scope(it.work, handle(it.message));
     let response = sqs::handle_each(from_value(event)?, source, handle).await;
     Ok(to_value(response)?)
 }

@@ -34,9 +34,24 @@ pub(super) enum WorkCause {
     Sweep,
 }
 
+/// Some work: what it is done for, and how many invocations led to it and to each other by messages,
+/// itself included.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Work {
+    pub(super) cause: WorkCause,
+    pub(super) chain: u32,
+}
+
+impl From<WorkCause> for Work {
+    /// Work that no message has led to.
+    fn from(cause: WorkCause) -> Self {
+        Self { cause, chain: 1 }
+    }
+}
+
 tokio::task_local! {
-    /// What the present work is done for; work without a cause is set-up, and takes no time.
-    pub(super) static CAUSE: WorkCause;
+    /// The present work; what is done outside of any is set-up, and takes no time.
+    pub(super) static WORK: Work;
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -64,6 +79,8 @@ pub(super) struct PartitionPeak {
 pub(super) struct MeterState {
     pub(super) accounts: BTreeMap<WorkCause, CauseAccount>,
     pub(super) hottest: BTreeMap<String, PartitionPeak>,
+    /// The most invocations that led to each other by messages.
+    pub(super) longest_chain: u32,
     /// The second in which each partition was touched last, and its units in that second.
     seconds: HashMap<(String, String), (u64, Units)>,
 }
@@ -92,7 +109,8 @@ pub(super) struct Meter {
     pub(super) prices: Prices,
     begun: Instant,
     state: Mutex<MeterState>,
-    causes: Mutex<HashMap<String, WorkCause>>,
+    /// The work that each message asks for.
+    messages: Mutex<HashMap<String, Work>>,
     failures: Mutex<Vec<String>>,
     pub(super) posted: Notify,
     pub(super) sent: Notify,
@@ -104,7 +122,7 @@ impl Meter {
             prices,
             begun: Instant::now(),
             state: Mutex::default(),
-            causes: Mutex::default(),
+            messages: Mutex::default(),
             failures: Mutex::default(),
             posted: Notify::new(),
             sent: Notify::new(),
@@ -115,9 +133,9 @@ impl Meter {
         lock(&self.state)
     }
 
-    pub(super) fn cause_of_message(&self, message: &str) -> WorkCause {
-        let cause = lock(&self.causes).get(message).copied();
-        cause.unwrap_or(WorkCause::Sweep)
+    pub(super) fn work_of_message(&self, message: &str) -> Work {
+        let work = lock(&self.messages).get(message).copied();
+        work.unwrap_or_else(|| WorkCause::Sweep.into())
     }
 
     pub(super) fn record_failure(&self, failure: String) {
@@ -131,13 +149,14 @@ impl Meter {
     }
 
     pub(super) fn record_call(&self, call: &Call) {
-        let Ok(cause) = CAUSE.try_with(|cause| *cause) else {
+        let Ok(Work { cause, chain }) = WORK.try_with(|work| *work) else {
             return;
         };
         if let Some(fault) = call.unexpected_error() {
             self.record_failure(format!("a function called what it should not: {fault}"));
         }
         let mut state = self.lock_state();
+        state.longest_chain = state.longest_chain.max(chain);
         let account = state.accounts.entry(cause).or_default();
         *account.calls.entry(call.name()).or_default() += 1;
         account.units += call.units;
@@ -153,8 +172,10 @@ impl Meter {
         match call.service {
             Service::ApiGateway => self.posted.notify_one(),
             Service::Sqs => {
-                let sent = call.message_ids.iter().map(|id| (id.clone(), cause));
-                lock(&self.causes).extend(sent);
+                let chain = chain + 1;
+                let sent = call.message_ids.iter();
+                let sent = sent.map(|id| (id.clone(), Work { cause, chain }));
+                lock(&self.messages).extend(sent);
                 self.sent.notify_waiters();
             }
             Service::DynamoDb | Service::Slack => {}
@@ -162,15 +183,11 @@ impl Meter {
     }
 
     /// Adds equal parts of something to the accounts of causes.
-    pub(super) fn split_among_causes(
-        &self,
-        causes: &[WorkCause],
-        add: impl Fn(&mut CauseAccount, f64),
-    ) {
+    pub(super) fn split_among_causes(&self, work: &[Work], add: impl Fn(&mut CauseAccount, f64)) {
         let mut state = self.lock_state();
-        for cause in causes {
-            let account = state.accounts.entry(*cause).or_default();
-            add(account, 1.0 / causes.len() as f64);
+        for it in work {
+            let account = state.accounts.entry(it.cause).or_default();
+            add(account, 1.0 / work.len() as f64);
         }
     }
 }
@@ -181,7 +198,7 @@ pub(super) struct AwsCallMeter(pub(super) Arc<Meter>);
 #[async_trait]
 impl Hook for AwsCallMeter {
     async fn before_call(&self, call: &fake_aws::Call) -> Option<(FailurePoint, Failure)> {
-        if CAUSE.try_with(|_| ()).is_ok() {
+        if WORK.try_with(|_| ()).is_ok() {
             sleep(self.0.prices.assumed_latency(call.service.into())).await;
         }
         None

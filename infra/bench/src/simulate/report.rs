@@ -64,6 +64,8 @@ pub(super) struct RunFigures {
     pub(super) accounts: BTreeMap<WorkCause, CauseAccount>,
     pub(super) functions: BTreeMap<String, FunctionUsage>,
     pub(super) hottest: BTreeMap<String, PartitionPeak>,
+    /// The most invocations that led to each other by messages.
+    pub(super) longest_chain: u32,
 }
 
 /// US dollars that a connected agent costs in an hour without tasks.
@@ -229,6 +231,18 @@ mod tests {
         assert!(outcome.tasks > 10, "{outcome:?}");
         assert!(outcome.dispatched.waiting > 5, "{:?}", outcome.dispatched);
         assert!(outcome.dispatched.ms_max > 10_000.0);
+    }
+
+    #[test]
+    fn no_chain_of_invocations_grows_with_the_tasks() {
+        let [few, many] = [10, 40].map(|seconds| simulated(load(10, 0.5, seconds)).unwrap());
+        assert!(many.tasks > 2 * few.tasks, "{} {}", few.tasks, many.tasks);
+        assert!(
+            few.longest_chain >= 3,
+            "a command, a dispatch, a refresh: {}",
+            few.longest_chain
+        );
+        assert!(many.longest_chain <= 16, "{}", many.longest_chain);
     }
 
     #[test]

@@ -113,6 +113,7 @@ async fn simulate_load(
         accounts,
         functions,
         hottest: counts.hottest,
+        longest_chain: counts.longest_chain,
     })
 }
 
@@ -179,7 +180,7 @@ async fn sweep_periodically(lambda: Arc<Lambda>) -> Result<()> {
     loop {
         sleep(SWEEP_INTERVAL).await;
         // What fails is tried again in a minute.
-        lambda.sweep(WorkCause::Sweep).await.ok();
+        lambda.sweep(WorkCause::Sweep.into()).await.ok();
     }
 }
 

@@ -34,6 +34,7 @@ fn load_and_latency_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
         "p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms, at most {:.0} ms",
         to.ms_p50, to.ms_p95, to.ms_p99, to.ms_max
     );
+    let chain = run.longest_chain;
     let (waited, repeated) = (to.waiting, to.repeated);
     let waited = format!("at most {waited} tasks waited; {repeated} were sent again");
     vec![
@@ -41,6 +42,7 @@ fn load_and_latency_lines(run: &RunFigures, prices: &Prices) -> Vec<String> {
             "\n{load}: {tasks} tasks, all done after {seconds:.0} s; prices of {date}, {region}"
         ),
         format!("from the command to the agent: {times}; {waited}"),
+        format!("at most {chain} invocations led to each other by messages"),
     ]
 }
 
