@@ -34,6 +34,7 @@ mod say;
 mod server;
 mod state;
 mod ts;
+mod web_page;
 mod workspace;
 
 pub use client::{Client, ClientError};
@@ -48,6 +49,7 @@ pub use say::SayOutcome;
 pub use server::{Server, StartError, handle, router};
 pub use state::Slack;
 pub use ts::{InvalidTs, Ts};
+pub use web_page::refuse_foreign_pages;
 
 #[cfg(test)]
 mod tests;

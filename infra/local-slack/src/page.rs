@@ -4,9 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::Next;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -54,19 +53,6 @@ async fn serve_asset(Path(wanted): Path<String>) -> Response {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, *content).into_response()
-}
-
-/// Refuses requests for other host names than the loopback interface's, which another site's page
-/// could send (DNS rebinding).
-pub(crate) async fn only_loopback(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    if matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
-        return next.run(request).await;
-    }
-    let refusal = "the local Slack is for this machine only";
-    (StatusCode::FORBIDDEN, refusal).into_response()
 }
 
 /// Streams a snapshot, and then every change. A page that falls behind gets a new snapshot.

@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::config::Config;
 use crate::state::Slack;
+use crate::web_page::refuse_foreign_pages;
 use crate::{api, control, page, respond};
 
 /// The size of a request, in bytes; far more than Slack would accept.
@@ -49,7 +50,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let slack = Slack::with_origin(format!("http://{address}"), config);
         let stop = slack.stop.clone().cancelled_owned();
-        let routes = router(&slack).layer(from_fn(page::only_loopback));
+        let routes = router(&slack).layer(from_fn(refuse_foreign_pages));
         let serve = axum::serve(listener, routes).with_graceful_shutdown(stop);
         let serving = tokio::spawn(async move {
             if let Err(error) = serve.await {

@@ -1,5 +1,6 @@
 //! Tests of calls that Slack refuses.
 
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
@@ -389,11 +390,37 @@ async fn bodies_that_are_no_arguments() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_is_refused() {
+async fn what_a_page_of_another_site_sends_is_refused_and_changes_nothing() {
     let slack = Fixture::start().await;
-    let request = slack
+    let own = slack.server.page_url();
+    let say = json!({ "channel": CHANNEL, "user": ADA, "text": "hello" }).to_string();
+    let post = async |name: &str, value: &str| {
+        let request = slack
+            .http
+            .post(format!("{own}/control/say"))
+            .header(CONTENT_TYPE, "application/json")
+            .header(name, value)
+            .body(say.clone());
+        request.send().await.unwrap().status().as_u16()
+    };
+    for (name, value) in [
+        ("Host", "evil.example"),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
+        assert_eq!(post(name, value).await, 403, "{name}: {value}");
+    }
+    let preflight = slack
         .http
-        .get(slack.server.page_url())
-        .header("Host", "evil.example");
-    assert_eq!(request.send().await.unwrap().status(), 403);
+        .request(Method::OPTIONS, format!("{own}/control/say"))
+        .header("Origin", &own)
+        .header("Access-Control-Request-Method", "POST");
+    let answer = preflight.send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+    assert!(slack.history().await.is_empty());
+
+    assert_eq!(post("Origin", &own).await, 200);
+    assert_eq!(slack.history().await, ["hello"]);
 }
