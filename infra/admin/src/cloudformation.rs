@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
 use http::Request;
 use url::form_urlencoded;
+
+use crate::signed::{region, sign_request};
 
 /// The version of the CloudFormation API.
 const API_VERSION: &str = "2010-05-15";
@@ -21,10 +20,7 @@ pub type Outputs = BTreeMap<String, String>;
 /// Returns the outputs of the stack of this name, in the region and with the credentials of
 /// `config`.
 pub async fn fetch_outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
-    let region = config.region().context(
-        "no AWS region: set AWS_REGION, or a region in the profile that AWS_PROFILE names",
-    )?;
-    let region = region.as_ref();
+    let region = region(config)?;
     let body = form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "DescribeStacks")
         .append_pair("Version", API_VERSION)
@@ -40,7 +36,7 @@ pub async fn fetch_outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
     let mut request = Request::post(&endpoint)
         .header("content-type", FORM_CONTENT_TYPE)
         .body(body)?;
-    sign_request(config, region, &mut request).await?;
+    sign_request(config, "cloudformation", &mut request).await?;
     // Without the address, which may have a password.
     let unreachable = || format!("CloudFormation cannot be reached in {region}");
     let answer = reqwest::Client::new().execute(request.try_into()?).await;
@@ -57,33 +53,6 @@ pub async fn fetch_outputs(config: &SdkConfig, stack: &str) -> Result<Outputs> {
         bail!("the stack {stack} cannot be looked up in {region}: {message}");
     }
     Ok(parse_outputs(&xml))
-}
-
-async fn sign_request(
-    config: &SdkConfig,
-    region: &str,
-    request: &mut Request<String>,
-) -> Result<()> {
-    let no_credentials = "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
-                          AWS_SECRET_ACCESS_KEY";
-    let provider = config.credentials_provider().context(no_credentials)?;
-    let credentials = provider.provide_credentials().await;
-    let identity = credentials.context(no_credentials)?.into();
-    let time = config.time_source();
-    let parameters = SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name("cloudformation")
-        .time(time.context("the clock is not configured")?.now())
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
-    let headers = [("content-type", FORM_CONTENT_TYPE)].into_iter();
-    let body = SignableBody::Bytes(request.body().as_bytes());
-    let unsigned = SignableRequest::new("POST", request.uri().to_string(), headers, body)?;
-    let (instructions, _) = sign(unsigned, &parameters)?.into_parts();
-    instructions.apply_to_request_http1x(request);
-    Ok(())
 }
 
 /// Parses the response to `DescribeStacks`: each output is a `<member>` with a key and a value.

@@ -35,6 +35,12 @@ pub struct LocalStackFile {
     pub aws_endpoint: String,
     /// The AWS region.
     pub region: String,
+    /// The access key of the stack: random, so that only those who can read the file have it.
+    #[serde(default)]
+    pub aws_access_key_id: String,
+    /// The secret key that belongs to it.
+    #[serde(default)]
+    pub aws_secret_access_key: String,
     /// The names of the tables.
     pub tables: Tables,
     /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
@@ -42,6 +48,17 @@ pub struct LocalStackFile {
 }
 
 impl LocalStackFile {
+    /// Returns the SDK configuration to call the stack's AWS services.
+    pub async fn sdk_config(&self) -> SdkConfig {
+        local_sdk_config(
+            self.aws_endpoint.clone(),
+            self.region.clone(),
+            &self.aws_access_key_id,
+            &self.aws_secret_access_key,
+        )
+        .await
+    }
+
     /// Reads a `stack.json`.
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let name = file.display();
@@ -80,7 +97,7 @@ impl Deployment {
     /// Returns the deployment of a local stack.
     pub async fn local(stack: LocalStackFile) -> Self {
         Self {
-            config: local_sdk_config(stack.aws_endpoint, stack.region).await,
+            config: stack.sdk_config().await,
             tables: stack.tables,
             queues: stack.queues,
         }
@@ -100,14 +117,19 @@ impl Deployment {
     }
 }
 
-/// Returns the SDK configuration for a local stack. The emulator accepts any credentials; the SDK
-/// requires some.
-pub async fn local_sdk_config(endpoint: String, region: impl Into<Cow<'static, str>>) -> SdkConfig {
+/// Returns the SDK configuration for a local stack.
+pub async fn local_sdk_config(
+    endpoint: String,
+    region: impl Into<Cow<'static, str>>,
+    access_key_id: &str,
+    secret_access_key: &str,
+) -> SdkConfig {
+    let credentials = Credentials::from_keys(access_key_id, secret_access_key, None);
     CallTimeLimits::USUAL
         .sdk_config()
         .endpoint_url(endpoint)
         .region(Region::new(region))
-        .credentials_provider(Credentials::from_keys("local", "local", None))
+        .credentials_provider(credentials)
         .load()
         .await
 }

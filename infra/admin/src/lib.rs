@@ -7,9 +7,11 @@ mod breaker;
 pub mod cli;
 mod cloudformation;
 mod deployment;
+mod signed;
 
 pub use self::admin::{Admin, IssuedKey, NewProject};
 pub use self::cloudformation::{Outputs, fetch_outputs};
 pub use self::deployment::{
     Deployment, LocalStackFile, STACK_FILE_VARIABLE, Tables, local_sdk_config, queue_urls,
 };
+pub use self::signed::send_signed;

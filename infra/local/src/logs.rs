@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
+use axum::http::Request;
+use bematic_admin::send_signed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +35,7 @@ pub struct Event {
 /// Returns the lines of a function that contain `text`, oldest first. A function that never ran has none.
 pub async fn fetch_events(stack: &StackFile, function: &str, text: &str) -> Result<Vec<Event>> {
     let cannot = || format!("the log lines of {function} cannot be read");
-    let http = reqwest::Client::new();
+    let config = stack.aws.sdk_config().await;
     let mut request = json!({ "logGroupName": format!("/aws/lambda/{STACK_NAME}-{function}") });
     if !text.is_empty() {
         // The emulator filters first: of more than 10 000 lines, it returns no others.
@@ -41,14 +43,13 @@ pub async fn fetch_events(stack: &StackFile, function: &str, text: &str) -> Resu
     }
     let mut events = Vec::new();
     for _ in 0..MAX_PAGES {
-        let page: Page = http
-            .post(&stack.aws.aws_endpoint)
+        let call = Request::post(format!("{}/", stack.aws.aws_endpoint))
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", "Logs_20140328.FilterLogEvents")
-            .body(request.to_string())
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
+            .body(request.to_string())?;
+        let answer = send_signed(&config, "logs", call).await;
+        let page: Page = answer
+            .and_then(|answer| Ok(answer.error_for_status()?))
             .with_context(cannot)?
             .json()
             .await

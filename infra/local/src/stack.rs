@@ -1,7 +1,8 @@
 //! A running stack: its parts, started in order, and the file with their addresses for other tools.
 
-use std::fs;
-use std::net::Ipv4Addr;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,12 +11,15 @@ use bematic_admin::{Admin, Deployment, LocalStackFile, NewProject, Tables};
 use bematic_protocol::ids::AgentId;
 use clap::Args;
 use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL_ID, Server, TEAM_ID};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tempfile::TempDir;
 use xtask::Workspace;
 
 use crate::build;
-use crate::edge::{ConnectionTimeLimits, Edge};
-use crate::emulator::{self, REGION};
+use crate::edge::{ConnectionTimeLimits, Edge, Emulator};
+use crate::emulator::{self, AccessKey, REGION, random_hex};
 use crate::process::STACK_FILE;
 use crate::run::run_command;
 use crate::session::{Session, with_claimed_folder};
@@ -24,10 +28,8 @@ use crate::ui::Ui;
 /// The name of the CloudFormation stack.
 pub const STACK_NAME: &str = "bematic";
 
-/// The key that the local Slack signs requests with: no secret, since it is the same everywhere.
-const SIGNING_SECRET: &str = "bematic-local-signing-secret";
-/// The bot token of the local Slack; no secret either.
-const BOT_TOKEN: &str = "xoxb-bematic-local";
+/// The function that authorizes handshakes.
+const AUTHORIZER: &str = "bematic-ws-authorizer";
 
 /// The agent that every local stack has.
 const SAMPLE_AGENT_ID: &str = "sample-agent";
@@ -78,14 +80,29 @@ impl StackFile {
             .with_context(|| format!("{} is not what was written", file.display()))
     }
 
-    /// Writes the file in one step: a reader never gets half of it.
+    /// Writes the file in one step: a reader never gets half of it. Only its owner may read it.
     fn write(&self, dir: &Path) -> Result<()> {
         let file = dir.join(STACK_FILE);
         let new = file.with_extension("json.new");
-        fs::write(&new, serde_json::to_vec_pretty(self)?)
+        write_private(&new, &serde_json::to_vec_pretty(self)?)
             .and_then(|()| fs::rename(&new, &file))
             .with_context(|| format!("cannot write {}", file.display()))
     }
+}
+
+/// Writes a file that only its owner may read, in place of one that is there.
+fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    file.write_all(content)
 }
 
 /// Parameters of the template, by name.
@@ -105,15 +122,17 @@ pub(crate) const TEST_PARAMETERS: Parameters = &[
 // The settings of a stack. (A doc comment would become the help text of the command that has them.)
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Settings {
-    /// Port of the emulator; a free one by default.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    /// Port of AWS, where agents connect too; a free one by default.
+    #[arg(
+        long,
+        visible_alias = "ws-port",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     port: u16,
     /// Port of the local Slack; a free one by default.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     slack_port: u16,
-    /// Port where agents connect; a free one by default.
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    ws_port: u16,
     #[arg(skip)]
     pub(crate) limits: ConnectionTimeLimits,
     /// Parameters of the template, besides those that make it local.
@@ -135,6 +154,8 @@ pub(crate) struct Stack {
     pub(crate) slack: Server,
     /// The proxy in front of the emulator.
     pub(crate) edge: Edge,
+    /// The folder of the emulator's socket, which is removed with the stack.
+    _folder: TempDir,
 }
 
 /// Starts a stack in `folder`, does `work`, and ends the stack.
@@ -160,9 +181,11 @@ impl Stack {
     /// with a project, so that tasks can run. The functions must have been built.
     async fn start(session: &mut Session<'_>, settings: Settings) -> Result<Self> {
         build::install_functions(session.workspace)?;
+        let signing_secret = random_hex::<16>()?;
+        let bot_token = format!("xoxb-local-{}", random_hex::<16>()?);
         let config = Config {
             port: settings.slack_port,
-            ..Config::new(SIGNING_SECRET, BOT_TOKEN)
+            ..Config::new(&signing_secret, &bot_token)
         };
         let empty = "the local Slack is empty";
         let channel_id = config.channels.first().context(empty)?.id.clone();
@@ -171,10 +194,17 @@ impl Stack {
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
-        let port = emulator::choose_port(settings.port).await?;
-        let emulator = (Ipv4Addr::LOCALHOST, port).into();
-        let edge = Edge::start(settings.ws_port, emulator, settings.limits).await?;
-        let aws_endpoint = emulator::start(session, port, &edge.endpoint()).await?;
+        let key = AccessKey::random()?;
+        let folder = create_private_folder()?;
+        let emulator = Emulator {
+            socket: folder.path().join("aws"),
+            access_key_id: key.id.clone(),
+            authorizer: AUTHORIZER.to_owned(),
+        };
+        let socket = emulator.socket.clone();
+        let edge = Edge::start(settings.port, emulator, settings.limits).await?;
+        let aws_endpoint = edge.endpoint();
+        emulator::start(session, &socket, edge.port(), &key).await?;
         let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api_address());
         let local = [
             ("FirstAdmins", admin_user_id.as_str()),
@@ -183,20 +213,28 @@ impl Stack {
             ("OperationsChannel", OPERATIONS_CHANNEL_ID),
             ("SlackApiUrl", slack_api_url.as_str()),
             ("SlackAppId", APP_ID),
-            ("SlackBotToken", BOT_TOKEN),
-            ("SlackSigningSecret", SIGNING_SECRET),
+            ("SlackBotToken", bot_token.as_str()),
+            ("SlackSigningSecret", signing_secret.as_str()),
             ("SlackTeamId", TEAM_ID),
         ];
-        let parameters = local.iter().chain(settings.parameters);
-        let step = session.ui.begin_step("Deploying template.yaml onto it");
-        let arguments = ["deploy", "--config-env", "local", "--parameter-overrides"];
-        let mut deploy = session.workspace.sam_command(&arguments);
-        deploy
-            .envs(emulator::aws_client_environment(&aws_endpoint))
-            .args(parameters.map(|(name, value)| format!("{name}={value}")));
-        run_command(&step, "sam deploy", deploy).await?;
-        step.succeed("");
-        let config = bematic_admin::local_sdk_config(aws_endpoint.clone(), REGION).await;
+        let parameters = local.iter().chain(settings.parameters).copied();
+        deploy(
+            session,
+            folder.path(),
+            parameters.collect(),
+            &aws_endpoint,
+            &key,
+        )
+        .await?;
+        let (access_key_id, secret_access_key) =
+            (key.id.expose_secret(), key.secret.expose_secret());
+        let config = bematic_admin::local_sdk_config(
+            aws_endpoint.clone(),
+            REGION,
+            access_key_id,
+            secret_access_key,
+        )
+        .await;
         let outputs = bematic_admin::fetch_outputs(&config, STACK_NAME).await?;
         let output = |name: &str| {
             let output = outputs.get(name).cloned();
@@ -208,6 +246,8 @@ impl Stack {
             aws: LocalStackFile {
                 aws_endpoint,
                 region: REGION.to_owned(),
+                aws_access_key_id: access_key_id.to_owned(),
+                aws_secret_access_key: secret_access_key.to_owned(),
                 tables: Tables::of(&outputs)?,
                 queues: bematic_admin::queue_urls(&outputs),
             },
@@ -216,8 +256,8 @@ impl Stack {
             health_url: output("HealthUrl")?,
             slack_url: slack.page_url(),
             slack_api_url,
-            slack_signing_secret: SIGNING_SECRET.to_owned(),
-            slack_bot_token: BOT_TOKEN.to_owned(),
+            slack_signing_secret: signing_secret,
+            slack_bot_token: bot_token,
             channel_id,
             operations_channel_id: OPERATIONS_CHANNEL_ID.to_owned(),
             admin_user_id,
@@ -234,8 +274,47 @@ impl Stack {
             create_agent_with_project(&admin, &agent_id, &file.channel_id, "sample", path).await?;
         step.succeed(SAMPLE_AGENT_ID);
         file.write(&session.dir)?;
-        Ok(Self { file, slack, edge })
+        Ok(Self {
+            file,
+            slack,
+            edge,
+            _folder: folder,
+        })
     }
+}
+
+/// Creates a temporary folder that nobody else may look into. The stack's own is no place for a
+/// socket, since its path may be too long for one.
+fn create_private_folder() -> Result<TempDir> {
+    let mut folder = tempfile::Builder::new();
+    let folder = folder
+        .prefix("bematic-")
+        .permissions(Permissions::from_mode(0o700));
+    folder.tempdir().context("no folder for temporary files")
+}
+
+/// Deploys the template onto the emulator, with these parameters.
+async fn deploy(
+    session: &Session<'_>,
+    private_folder: &Path,
+    parameters: Value,
+    aws_endpoint: &str,
+    key: &AccessKey,
+) -> Result<()> {
+    let step = session.ui.begin_step("Deploying template.yaml onto it");
+    // In a file: everybody on the machine can read a command line. The SAM CLI wants YAML, which
+    // JSON is.
+    let file = private_folder.join("parameters.yaml");
+    write_private(&file, parameters.to_string().as_bytes())
+        .context("the parameters cannot be written")?;
+    let arguments = ["deploy", "--config-env", "local", "--parameter-overrides"];
+    let mut deploy = session.workspace.sam_command(&arguments);
+    deploy
+        .arg(format!("file://{}", file.display()))
+        .envs(emulator::aws_client_environment(aws_endpoint, key));
+    run_command(&step, "sam deploy", deploy).await?;
+    step.succeed("");
+    Ok(())
 }
 
 /// Creates an agent, and a project that binds a channel to it. Returns the agent's key.
@@ -270,12 +349,13 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_file_has_the_keys_that_others_rely_on() {
-        let file = StackFile {
+    fn empty_file() -> StackFile {
+        StackFile {
             aws: LocalStackFile {
                 aws_endpoint: String::new(),
                 region: String::new(),
+                aws_access_key_id: String::new(),
+                aws_secret_access_key: String::new(),
                 tables: Tables {
                     tasks: String::new(),
                     agents: String::new(),
@@ -296,8 +376,24 @@ mod tests {
             app_id: String::new(),
             agent_id: String::new(),
             agent_api_key: String::new(),
-        };
-        let json = serde_json::to_value(&file).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_the_owner_may_read_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        // Whatever is left of an earlier one.
+        fs::write(dir.path().join("stack.json.new"), "").unwrap();
+        empty_file().write(dir.path()).unwrap();
+        let file = dir.path().join(STACK_FILE);
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+        assert!(StackFile::read(&file).is_ok());
+    }
+
+    #[test]
+    fn the_file_has_the_keys_that_others_rely_on() {
+        let json = serde_json::to_value(empty_file()).unwrap();
         let mut keys: Vec<_> = json
             .as_object()
             .unwrap()
@@ -310,7 +406,9 @@ mod tests {
             "agentApiKey",
             "agentId",
             "appId",
+            "awsAccessKeyId",
             "awsEndpoint",
+            "awsSecretAccessKey",
             "channelId",
             "healthUrl",
             "operationsChannelId",

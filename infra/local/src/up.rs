@@ -203,7 +203,7 @@ The stack is up.
   Slack page    {page}
   webhook       {webhook}
   agents        {agents}
-  AWS endpoint  {aws} (region {region}, any credentials)
+  AWS endpoint  {aws} (region {region}, credentials in the file)
   all of it     {file}
 
 Try next

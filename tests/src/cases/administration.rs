@@ -104,8 +104,14 @@ async fn a_stack_on_aws_is_found_by_its_name() {
     let environment = [
         ("AWS_ENDPOINT_URL", test.stack.aws.aws_endpoint.as_str()),
         ("AWS_REGION", test.stack.aws.region.as_str()),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
+        (
+            "AWS_ACCESS_KEY_ID",
+            test.stack.aws.aws_access_key_id.as_str(),
+        ),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            test.stack.aws.aws_secret_access_key.as_str(),
+        ),
         ("NO_PROXY", "127.0.0.1"),
     ];
     let call = ["agent", "list", "--json", "--stack", STACK_NAME];

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::harness::{HandshakeHeaders, Test, TestAgent, TypeSpelling};
+use crate::harness::{HandshakeHeaders, Program, Test, TestAgent, TypeSpelling};
 
 async fn anonymous(test: &Test, spelling: TypeSpelling) -> TestAgent {
     let connected = TestAgent::connect(
@@ -94,7 +94,7 @@ async fn a_connection_that_says_nothing_is_ended_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_handshake_with_a_bad_key_is_refused() {
+async fn a_handshake_with_a_bad_key_is_refused_with_401() {
     let (test, other) = (Test::new("header").await, Test::new("header-other").await);
     let no_such_key = format!("bm_{}", "0".repeat(64));
     for handshake in [
@@ -110,15 +110,25 @@ async fn a_handshake_with_a_bad_key_is_refused() {
         )
         .await
         {
-            // AWS makes it 401; the emulator, 500 or 403.
             Err(Error::Http(answer)) => {
-                assert!([500, 403].contains(&answer.status().as_u16()));
+                assert_eq!(answer.status(), 401, "{handshake:?}");
+                let body = answer.body().clone().unwrap_or_default();
+                let body: Value = serde_json::from_slice(&body).expect("JSON");
+                assert_eq!(body["message"], "Unauthorized", "{body}");
             }
             Err(error) => panic!("refused otherwise: {error}"),
             Ok(_) => panic!("let in with {handshake:?}"),
         }
     }
     assert!(!test.is_online().await);
+}
+
+#[tokio::test]
+async fn the_reference_agent_ends_if_its_key_is_refused() {
+    let mut test = Test::new("refused").await;
+    test.api_key = format!("bm_{}", "0".repeat(64));
+    let mut agent = Program::start(&test, "cat");
+    assert_eq!(agent.stopped().await.code(), Some(3));
 }
 
 #[tokio::test]

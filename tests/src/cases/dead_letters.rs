@@ -13,6 +13,7 @@ async fn send(test: &Test, queue: &str, body: String) {
         .post(&test.stack.aws.aws_endpoint)
         .header("x-amz-target", "AmazonSQS.SendMessage")
         .header("content-type", "application/x-amz-json-1.0")
+        // As by a tool with credentials that it made up.
         .header(
             "authorization",
             "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sqs/aws4_request",

@@ -28,3 +28,4 @@ mod recovery;
 mod shutdown;
 mod slack_trouble;
 mod timers;
+mod web_page;

@@ -3,6 +3,7 @@
 use bematic::agent::Route;
 use bematic::breaker::{Breaker, BreakerConfig};
 use bematic_local::stack::STACK_NAME;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::test::unique;
@@ -87,14 +88,13 @@ impl Test {
             "body": body.to_string(),
             "isBase64Encoded": false,
         });
-        let url = format!(
-            "{}/2015-03-31/functions/{STACK_NAME}-ws-message/invocations",
-            self.stack.aws.aws_endpoint
-        );
+        let path = format!("/2015-03-31/functions/{STACK_NAME}-ws-message/invocations");
         for _ in 0..REPEATS {
-            let sent = reqwest::Client::new().post(&url).json(&event).send().await;
-            let sent = sent.and_then(reqwest::Response::error_for_status);
-            let answer = sent.expect("the function is called").text().await;
+            let sent = self
+                .call_aws("lambda", Method::POST, &path, event.to_string())
+                .await;
+            assert_eq!(sent.status(), 200, "the function is called");
+            let answer = sent.text().await;
             let answer = answer.expect("an answer");
             if !answer.contains("Task timed out") {
                 assert!(answer.contains("200"), "{answer}");

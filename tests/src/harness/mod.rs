@@ -3,6 +3,7 @@
 mod breaker;
 mod card;
 mod channel;
+mod ports;
 mod program;
 mod test;
 mod trace;
@@ -12,7 +13,8 @@ mod webhook;
 pub(crate) use bematic_test_agent::{Client as TestAgent, HandshakeHeaders, Offer, TypeSpelling};
 pub(crate) use card::{Card, shown};
 pub(crate) use channel::Channel;
+pub(crate) use ports::listening_addresses;
 pub(crate) use program::{Program, binary};
-pub(crate) use test::{Test, stack};
+pub(crate) use test::{Test, stack, unique};
 pub(crate) use wait::{LIMIT, eventually, eventually_within};
 pub(crate) use webhook::Webhook;

@@ -1,25 +1,32 @@
 //! A test's own agent, channel and project.
 
 use std::env;
-use std::path::Path;
+use std::path::PathBuf;
 
 use bematic::agent::Route;
-use bematic_admin::{Admin, Deployment, NewProject, STACK_FILE_VARIABLE};
+use bematic_admin::{Admin, Deployment, NewProject, STACK_FILE_VARIABLE, send_signed};
 use bematic_local::stack::StackFile;
 use bematic_protocol::ids::{IdGenerator as _, RandomIds};
+use reqwest::Method;
+use tokio_tungstenite::tungstenite::http::Request;
 
 use super::trace::{Trace, connection};
 use super::{Channel, HandshakeHeaders, TestAgent, TypeSpelling, Webhook, eventually};
 
-/// The stack under test.
-pub(crate) fn stack() -> StackFile {
+/// The file of the stack under test.
+pub(crate) fn stack_file() -> PathBuf {
     let file = env::var_os(STACK_FILE_VARIABLE).unwrap_or_else(|| {
         panic!(
             "{STACK_FILE_VARIABLE} does not name a stack.json: run `cargo xtask test`, or start a stack \
              with `cargo xtask up --no-agent --for-tests` and set it to target/local/stack.json"
         )
     });
-    StackFile::read(Path::new(&file)).expect("a running stack")
+    file.into()
+}
+
+/// The stack under test.
+pub(crate) fn stack() -> StackFile {
+    StackFile::read(&stack_file()).expect("a running stack")
 }
 
 /// What a test works with. Dropped in a panic, it prints what the functions said about it.
@@ -180,6 +187,24 @@ impl Test {
     /// The log lines of one function about `text`.
     pub(crate) async fn lines(&self, function: &str, text: &str) -> Vec<String> {
         self.trace.lines(function, text).await
+    }
+
+    /// Calls an AWS service of the stack with the stack's credentials.
+    pub(crate) async fn call_aws(
+        &self,
+        service: &str,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> reqwest::Response {
+        let config = self.stack.aws.sdk_config().await;
+        let url = format!("{}{path}", self.stack.aws.aws_endpoint);
+        let request = Request::builder().method(method).uri(url);
+        let request = request
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = send_signed(&config, service, request.expect("a request")).await;
+        answer.expect("an answer")
     }
 
     /// The ids of the connections that the agent made at the handshake, oldest first.

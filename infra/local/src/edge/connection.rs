@@ -13,7 +13,7 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -56,7 +56,7 @@ impl ConnectionEnd {
 /// `ordinal` counts the agent's connections with the same seed before.
 pub(super) async fn carry_both_ways(
     agent: WebSocketStream<TokioIo<Upgraded>>,
-    cloud: WebSocketStream<TcpStream>,
+    cloud: WebSocketStream<UnixStream>,
     conditions: NetworkConditions,
     ordinal: u64,
     stop: &CancellationToken,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, S
 use axum::response::{IntoResponse, Response};
 use bematic_protocol::messages::limits::{MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use serde_json::{Map, Value};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -29,6 +30,7 @@ use url::form_urlencoded;
 
 use super::conditions::{ConnectionTimeLimits, NetworkConditions};
 use super::connection::carry_both_ways;
+use super::relay::Relay;
 
 /// The query parameter that is the edge's own.
 const CONDITIONS_QUERY_PARAMETER: &str = "disturb";
@@ -47,8 +49,6 @@ fn refusal_response(status: StatusCode, why: impl fmt::Display) -> Response {
 
 /// Returns the cloud's refusal as API Gateway would have made it, as far as that is known. A `$connect`
 /// that fails is 502 there; the emulator says 403, which is an authorizer's refusal, but without a body.
-/// An authorizer's error is 401 for the text `Unauthorized` and 500 for any other; the emulator
-/// says 500 for all, and they cannot be distinguished.
 fn translate_refusal(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
     let (parts, body) = answer.into_parts();
     let empty = parts.headers.get(CONTENT_LENGTH) == Some(&HeaderValue::from_static("0"));
@@ -60,6 +60,15 @@ fn translate_refusal(answer: HttpResponse<Option<Vec<u8>>>) -> Response {
     (parts.status, kind, Body::from(body.unwrap_or_default())).into_response()
 }
 
+/// Returns API Gateway's answer to a handshake that the authorizer refuses: the emulator's, which
+/// has ids, with another status and text.
+fn unauthorized_response(answer: &HttpResponse<Option<Vec<u8>>>) -> Response {
+    let body = answer.body().as_deref().unwrap_or_default();
+    let mut body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    body.insert("message".to_owned(), "Unauthorized".into());
+    (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response()
+}
+
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(UPGRADE).map(HeaderValue::as_bytes);
@@ -68,7 +77,7 @@ pub(super) fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
 
 /// Carries the connections of agents to the emulator.
 pub(super) struct WebSocketProxy {
-    emulator: SocketAddr,
+    relay: Arc<Relay>,
     limits: ConnectionTimeLimits,
     pub(super) tasks: TaskTracker,
     /// Cancelled when the edge ends.
@@ -78,9 +87,9 @@ pub(super) struct WebSocketProxy {
 }
 
 impl WebSocketProxy {
-    pub(super) fn new(emulator: SocketAddr, limits: ConnectionTimeLimits) -> Self {
+    pub(super) fn new(relay: Arc<Relay>, limits: ConnectionTimeLimits) -> Self {
         Self {
-            emulator,
+            relay,
             limits,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -100,8 +109,9 @@ impl WebSocketProxy {
                 "this is no WebSocket handshake of version 13: {error}"
             ))
         })?;
-        let path = request.uri().path();
-        let cloud = connect_to_emulator(self.emulator, path, &query, request.headers()).await?;
+        let cloud = self
+            .connect(request.uri().path(), &query, request.headers())
+            .await?;
         let agent_id = request.headers().get("x-agent-id");
         let agent_id = agent_id.map_or(&[][..], HeaderValue::as_bytes);
         let ordinal = self.next_ordinal(agent_id, conditions.seed);
@@ -120,6 +130,45 @@ impl WebSocketProxy {
             }
         });
         Ok(accepted)
+    }
+
+    /// Opens the connection to the emulator. The error is a refusal, as API Gateway would have made
+    /// it: an authorizer's error is 401 for the text `Unauthorized`, and 500 for any other; the
+    /// emulator says 500 for all.
+    async fn connect(
+        &self,
+        path: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<WebSocketStream<UnixStream>, Response> {
+        let opening = async {
+            match shake_hands(&self.relay.emulator.socket, path, query, headers).await {
+                Ok(socket) => Ok(socket),
+                Err(Error::Http(answer)) => {
+                    let failed = answer.status() == StatusCode::INTERNAL_SERVER_ERROR;
+                    let refused = failed && self.relay.authorizer_refuses(headers).await;
+                    Err(if refused {
+                        unauthorized_response(&answer)
+                    } else {
+                        translate_refusal(*answer)
+                    })
+                }
+                Err(error) => Err(refusal_response(
+                    StatusCode::BAD_GATEWAY,
+                    format!("the emulator cannot be reached: {error}"),
+                )),
+            }
+        };
+        match timeout(HANDSHAKE_TIMEOUT, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(refusal_response(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!(
+                    "the cloud did not answer within {} s",
+                    HANDSHAKE_TIMEOUT.as_secs()
+                ),
+            )),
+        }
     }
 
     /// Counts a connection, and returns how many of the agent asked for the same seed before.
@@ -154,40 +203,27 @@ fn split_conditions_from_query(
     Ok((NetworkConditions::parse(&value, limits)?, others.join("&")))
 }
 
-async fn connect_to_emulator(
-    emulator: SocketAddr,
+/// Makes the handshake with the emulator that the agent wants to make.
+async fn shake_hands(
+    socket: &Path,
     path: &str,
     query: &str,
     headers: &HeaderMap,
-) -> Result<WebSocketStream<TcpStream>, Response> {
-    let opening = async {
-        let mut request = format!("ws://{emulator}{path}?{query}").into_client_request()?;
-        // The headers of the handshake itself are the edge's own.
-        for (name, value) in headers {
-            if !HOP_BY_HOP_HEADERS.contains(name) && !name.as_str().starts_with("sec-websocket-") {
-                request.headers_mut().append(name.clone(), value.clone());
-            }
+) -> Result<WebSocketStream<UnixStream>, Error> {
+    // The emulator shows its functions this address as its own.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.unwrap_or("localhost");
+    let mut request = format!("ws://{host}{path}?{query}").into_client_request()?;
+    // The headers of the handshake itself are the edge's own.
+    for (name, value) in headers {
+        if !HOP_BY_HOP_HEADERS.contains(name) && !name.as_str().starts_with("sec-websocket-") {
+            request.headers_mut().append(name.clone(), value.clone());
         }
-        let stream = TcpStream::connect(emulator).await?;
-        stream.set_nodelay(true)?;
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
-        client_async_with_config(request, stream, Some(config)).await
-    };
-    match timeout(HANDSHAKE_TIMEOUT, opening).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(Error::Http(answer))) => Err(translate_refusal(*answer)),
-        Ok(Err(error)) => Err(refusal_response(
-            StatusCode::BAD_GATEWAY,
-            format!("the emulator cannot be reached: {error}"),
-        )),
-        Err(_) => Err(refusal_response(
-            StatusCode::GATEWAY_TIMEOUT,
-            format!(
-                "the cloud did not answer within {} s",
-                HANDSHAKE_TIMEOUT.as_secs()
-            ),
-        )),
     }
+    let stream = UnixStream::connect(socket).await?;
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -1,5 +1,10 @@
-//! The edge: the limits that API Gateway enforces and the emulator does not, and on demand the failures
-//! of a network. It is one server on 127.0.0.1 in front of the emulator, for agents and for the functions' calls to AWS.
+//! The edge: the limits that API Gateway enforces and the emulator does not, and on demand the
+//! failures of a network. It is one server on 127.0.0.1 in front of the emulator, which listens on
+//! a Unix socket: agents, Slack's requests, the functions' calls to AWS and those of tools all pass
+//! it.
+//!
+//! It refuses what a web page can send ([`local_slack::refuse_foreign_pages`]), and calls of AWS
+//! without the stack's credentials ([`access`]).
 //!
 //! Always: 32 KB a frame and 128 KB a message (closed with 1009), 10 min idle and 2 h a connection
 //! (closed with 1001), 128 KB for a post to a connection (413).
@@ -9,6 +14,7 @@
 //! cut. On demand, by whoever holds the [`Edge`]: the functions' calls to AWS fail at random
 //! ([`Edge::fail_aws_calls`]). The functions and the template know nothing of it.
 
+mod access;
 mod conditions;
 mod connection;
 mod delayed;
@@ -18,16 +24,20 @@ mod relay;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
+use local_slack::refuse_foreign_pages;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -35,10 +45,22 @@ use tokio::time::timeout;
 pub(crate) use self::conditions::ConnectionTimeLimits;
 use self::handshake::{WebSocketProxy, is_websocket_upgrade};
 pub(crate) use self::relay::CallCounts;
-use self::relay::Relay;
+use self::relay::{Relay, denial_response};
 
 /// The time that requests in flight have to end once the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The emulator behind an edge.
+#[derive(Debug, Clone)]
+pub(crate) struct Emulator {
+    /// The Unix socket that it listens on.
+    pub(crate) socket: PathBuf,
+    /// The id of its account's access key. The emulator takes it without a signature, so that it is
+    /// secret.
+    pub(crate) access_key_id: SecretString,
+    /// The name of the function that authorizes handshakes.
+    pub(crate) authorizer: String,
+}
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub(crate) struct Edge {
@@ -52,7 +74,7 @@ impl Edge {
     /// Serves on a port of 127.0.0.1, where 0 is any free one. The emulator need not listen yet.
     pub(crate) async fn start(
         port: u16,
-        emulator: SocketAddr,
+        emulator: Emulator,
         limits: ConnectionTimeLimits,
     ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -61,10 +83,11 @@ impl Edge {
                 format!("the edge cannot listen on 127.0.0.1:{port}; choose another port, or 0")
             })?;
         let address = listener.local_addr()?;
-        let connections = Arc::new(WebSocketProxy::new(emulator, limits));
         let relay = Arc::new(Relay::new(emulator));
+        let connections = Arc::new(WebSocketProxy::new(relay.clone(), limits));
         let router = Router::new()
             .fallback(handle)
+            .layer(from_fn(refuse_foreign_pages))
             .with_state((connections.clone(), relay.clone()));
         let stop = connections.stop.clone().cancelled_owned();
         let listener = listener.tap_io(|stream| {
@@ -87,7 +110,12 @@ impl Edge {
         })
     }
 
-    /// Returns the address that functions call instead of AWS.
+    /// Returns the port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Returns the address that functions and tools call instead of AWS.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -127,9 +155,14 @@ impl Drop for Edge {
 type RouterState = (Arc<WebSocketProxy>, Arc<Relay>);
 
 async fn handle(State((connections, relay)): State<RouterState>, request: Request) -> Response {
-    if is_websocket_upgrade(request.headers()) {
-        connections.open(request).await.into_response()
-    } else {
-        relay.handle(request).await
+    let (mut parts, body) = request.into_parts();
+    let admitted = relay.admit(&mut parts);
+    let request = Request::from_parts(parts, body);
+    match admitted {
+        Err(denial) => denial_response(denial),
+        Ok(_) if is_websocket_upgrade(request.headers()) => {
+            connections.open(request).await.into_response()
+        }
+        Ok(caller) => relay.handle(request, caller).await,
     }
 }

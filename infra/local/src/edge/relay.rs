@@ -1,34 +1,46 @@
-//! HTTP: handed on to the emulator as it is, and its answer handed back. The functions' calls to AWS
-//! are counted, and fail at random while that is switched on.
+//! HTTP: handed on to the emulator, and its answer handed back. The functions' calls to AWS are
+//! counted, and fail at random while that is switched on.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderName, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bematic_protocol::messages::limits::MAX_MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+use tower::service_fn;
+use tower::util::BoxCloneSyncService;
+
+use super::Emulator;
+use super::access::{Caller, Denial, admit, is_connection_path};
+use crate::emulator::REGION;
 
 /// How long an idle connection is kept: less than the 75 s after which the emulator closes it.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where AWS puts an error's name, beside the body.
 const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// Where Lambda says that a function failed, beside the body.
+const FUNCTION_ERROR_HEADER: &str = "x-amz-function-error";
 /// The services that the functions work with, as their requests' `X-Amz-Target` begins.
 const AWS_TARGET_PREFIXES: [&str; 2] = ["DynamoDB_", "AmazonSQS."];
-/// The management of connections, below an API's stage.
-const CONNECTION_PATHS: [&str; 2] = ["/@connections/", "/%40connections/"];
+/// The text of an authorizer's error that API Gateway answers with 401.
+const UNAUTHORIZED_TEXT: &str = "Unauthorized";
+/// The emulator's name in URLs and in `Host`, which over a Unix socket mean nothing.
+const EMULATOR_HOST: &str = "localhost";
 
 /// API Gateway's limit of a message to an agent, in bytes.
 const MAX_POST_BYTES: usize = MAX_MESSAGE_BYTES;
@@ -73,17 +85,22 @@ impl CallFaults {
     }
 }
 
-#[derive(Debug)]
+/// Connects to the emulator's socket, whatever the address.
+type Connector = BoxCloneSyncService<Uri, TokioIo<UnixStream>, io::Error>;
+
 pub(super) struct Relay {
-    emulator: SocketAddr,
-    client: Client<HttpConnector, Body>,
+    pub(super) emulator: Emulator,
+    client: Client<Connector, Body>,
     call_faults: Mutex<CallFaults>,
 }
 
 impl Relay {
-    pub(super) fn new(emulator: SocketAddr) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+    pub(super) fn new(emulator: Emulator) -> Self {
+        let socket = emulator.socket.clone();
+        let connector = BoxCloneSyncService::new(service_fn(move |_: Uri| {
+            let connecting = UnixStream::connect(socket.clone());
+            async { connecting.await.map(TokioIo::new) }
+        }));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
@@ -102,8 +119,13 @@ impl Relay {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Decides whether a request may be handed on.
+    pub(super) fn admit(&self, request: &mut Parts) -> Result<Caller, Denial> {
+        admit(request, self.emulator.access_key_id.expose_secret())
+    }
+
     /// Hands a request on; a call of a function may be made to fail.
-    pub(super) async fn handle(&self, request: Request) -> Response {
+    pub(super) async fn handle(&self, request: Request, caller: Caller) -> Response {
         let (parts, body) = request.into_parts();
         let Some(limit) = aws_call_size_limit(&parts) else {
             return self.send(Request::from_parts(parts, body)).await;
@@ -117,7 +139,10 @@ impl Relay {
             return error_response(status, "PayloadTooLargeException", &text);
         };
         let request = Request::from_parts(parts, Body::from(body));
-        let failure = self.lock_call_faults().next_call_failure();
+        let failure = match caller {
+            Caller::Function => self.lock_call_faults().next_call_failure(),
+            Caller::Tool | Caller::Anyone => None,
+        };
         match failure {
             None => self.send(request).await,
             Some(FailurePoint::Before) => {
@@ -130,12 +155,47 @@ impl Relay {
         }
     }
 
+    /// Whether the authorizer refuses a handshake with these headers, as API Gateway understands
+    /// its error. The emulator's answer does not tell: so the authorizer, which changes nothing, is
+    /// called again.
+    pub(super) async fn authorizer_refuses(&self, headers: &HeaderMap) -> bool {
+        let Emulator {
+            authorizer,
+            access_key_id,
+            ..
+        } = &self.emulator;
+        let key = access_key_id.expose_secret();
+        let texts = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())));
+        let texts: BTreeMap<_, _> = texts.collect();
+        let event = json!({ "type": "REQUEST", "methodArn": "$connect", "headers": texts });
+        let request = Request::post(format!("/2015-03-31/functions/{authorizer}/invocations"))
+            .header(HOST, EMULATOR_HOST)
+            // Of the account's own key, the emulator checks no signature.
+            .header(
+                AUTHORIZATION,
+                format!("AWS4-HMAC-SHA256 Credential={key}/20260101/{REGION}/lambda/aws4_request"),
+            )
+            .body(Body::from(event.to_string()));
+        let Ok(request) = request else { return false };
+        let answer = self.send(request).await;
+        if !answer.headers().contains_key(FUNCTION_ERROR_HEADER) {
+            return false;
+        }
+        let error = to_bytes(answer.into_body(), MAX_CALL_BYTES).await;
+        let error = error
+            .ok()
+            .and_then(|error| serde_json::from_slice::<Value>(&error).ok());
+        error.is_some_and(|error| error["errorMessage"] == UNAUTHORIZED_TEXT)
+    }
+
     async fn send(&self, mut request: Request) -> Response {
         let path = request
             .uri()
             .path_and_query()
             .map_or("/", PathAndQuery::as_str);
-        let uri = format!("http://{}{path}", self.emulator);
+        let uri = format!("http://{EMULATOR_HOST}{path}");
         let sent = async {
             *request.uri_mut() = uri.parse()?;
             // Of the hop from the caller to here.
@@ -149,7 +209,7 @@ impl Relay {
                 answer
             }
             Err(error) => {
-                let text = format!("the emulator at {} does not answer: {error}", self.emulator);
+                let text = format!("the emulator does not answer: {error}");
                 error_response(StatusCode::BAD_GATEWAY, "BadGateway", &text)
             }
         }
@@ -160,7 +220,7 @@ impl Relay {
 /// whose failure would only hide what happened, as of a function's log.
 fn aws_call_size_limit(request: &Parts) -> Option<usize> {
     let path = request.uri.path();
-    if CONNECTION_PATHS.iter().any(|part| path.contains(part)) {
+    if is_connection_path(path) {
         let is_post = request.method == Method::POST;
         return Some(if is_post {
             MAX_POST_BYTES
@@ -173,6 +233,12 @@ fn aws_call_size_limit(request: &Parts) -> Option<usize> {
         .iter()
         .any(|service| target.starts_with(service));
     is_call.then_some(MAX_CALL_BYTES)
+}
+
+/// Answers a request that is not handed on.
+pub(super) fn denial_response(denial: Denial) -> Response {
+    let (name, text) = denial.describe();
+    error_response(StatusCode::FORBIDDEN, name, text)
 }
 
 /// Answers with status 400, after which the SDKs do not repeat the call.

@@ -4,15 +4,26 @@ use axum::body::Bytes;
 use axum::http::Method;
 use serde_json::Value;
 
-use super::Fixture;
 use super::cloud::Event;
+use super::{ACCESS_KEY_ID, Fixture};
 
 const CONNECTION: &str = "/_aws/execute-api/api/prod/@connections/c1";
 const TARGET: &str = "x-amz-target";
+const FUNCTION_KEY: &str = "ASIA00FF";
 
 impl Fixture {
+    /// A request that a function has signed.
     fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        reqwest::Client::new().post(format!("{}{path}", self.edge.endpoint()))
+        self.post_as(FUNCTION_KEY, path)
+    }
+
+    fn post_as(&self, key: &str, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", self.edge.endpoint());
+        let scope = "20260101/us-east-1/dynamodb/aws4_request";
+        let signature = format!("AWS4-HMAC-SHA256 Credential={key}/{scope}");
+        reqwest::Client::new()
+            .post(url)
+            .header("authorization", signature)
     }
 
     async fn status(&self, target: &'static str) -> u16 {
@@ -98,6 +109,13 @@ async fn only_calls_of_functions_fail_and_none_once_it_is_switched_off() {
     assert_eq!(fixture.status("Logs_20140328.PutLogEvents").await, 202);
     let webhook = fixture.post("/_aws/execute-api/api/$default/slack/commands");
     assert_eq!(webhook.send().await.expect("an answer").status(), 202);
+    // Nor do those of tools, which look at what the functions have done.
+    for key in [ACCESS_KEY_ID, "test"] {
+        let call = fixture
+            .post_as(key, "/")
+            .header(TARGET, "DynamoDB_20120810.Scan");
+        assert_eq!(call.send().await.expect("an answer").status(), 202, "{key}");
+    }
     fixture.edge.fail_aws_calls(42, 0.0);
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
     assert_eq!(fixture.edge.call_counts().made, 3);

@@ -1,6 +1,6 @@
 //! Stands for the emulator: tells what comes to it, and does what an agent's message asks for.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -9,11 +9,13 @@ use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, on};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -43,18 +45,22 @@ pub(super) enum Event {
 type Events = mpsc::UnboundedSender<Event>;
 
 pub(super) struct Cloud {
-    pub(super) address: SocketAddr,
+    folder: TempDir,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Cloud {
-    pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join("cloud")).expect("a socket");
         let (sender, events) = mpsc::unbounded_channel();
         let router = Router::new().fallback(handle).with_state(sender);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, events }
+        Self { folder, events }
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.path().join("cloud")
     }
 
     pub(super) async fn next(&mut self) -> Event {
@@ -91,11 +97,18 @@ async fn handle(State(events): State<Events>, mut request: Request) -> Response 
         let method = request.method().clone();
         let body = to_bytes(request.into_body(), usize::MAX).await;
         let body = body.expect("a body");
+        if uri == "/2015-03-31/functions/authorizer/invocations" {
+            return authorize(&body);
+        }
         tell(&events, Event::Call { method, uri, body });
         return (StatusCode::ACCEPTED, [("x-cloud", "yes")], "answer").into_response();
     };
     if uri.contains("refuse=") {
         return (StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#).into_response();
+    }
+    if uri.contains("fail=") {
+        let body = r#"{"message":"","connectionId":"c1","requestId":"r1"}"#;
+        return (StatusCode::INTERNAL_SERVER_ERROR, body).into_response();
     }
     let accept = derive_accept_key(key.as_bytes());
     let agent_id = headers["x-agent-id"].to_str().expect("a text").to_owned();
@@ -107,6 +120,17 @@ async fn handle(State(events): State<Events>, mut request: Request) -> Response 
         (SEC_WEBSOCKET_ACCEPT, &accept),
     ];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// Answers as Lambda does for an authorizer that refuses the agent `stranger`, and fails for any
+/// other.
+fn authorize(event: &Bytes) -> Response {
+    let event: Value = serde_json::from_slice(event).expect("JSON");
+    let error = match event["headers"]["x-agent-id"].as_str() {
+        Some("stranger") => json!({ "errorType": "BAD_API_KEY", "errorMessage": "Unauthorized" }),
+        _ => json!({ "errorType": "STORE_UNAVAILABLE", "errorMessage": "STORE_UNAVAILABLE" }),
+    };
+    ([("x-amz-function-error", "Unhandled")], error.to_string()).into_response()
 }
 
 /// `send n` is answered with n bytes, `close` with a close frame.

@@ -5,6 +5,7 @@ mod cloud;
 mod conditions;
 mod limits;
 mod opening;
+mod web_page;
 
 use std::time::Duration;
 
@@ -19,11 +20,14 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{ConnectionTimeLimits, Edge};
+use super::{ConnectionTimeLimits, Edge, Emulator};
 use cloud::{Cloud, Event};
 
 /// Far longer than anything takes.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// The id of the stack's access key.
+const ACCESS_KEY_ID: &str = "LOCAL42";
 
 /// An edge in front of a cloud.
 struct Fixture {
@@ -37,8 +41,13 @@ impl Fixture {
     }
 
     async fn with(limits: ConnectionTimeLimits) -> Self {
-        let cloud = Cloud::start().await;
-        let edge = Edge::start(0, cloud.address, limits).await;
+        let cloud = Cloud::start();
+        let emulator = Emulator {
+            socket: cloud.socket(),
+            access_key_id: ACCESS_KEY_ID.into(),
+            authorizer: "authorizer".to_owned(),
+        };
+        let edge = Edge::start(0, emulator, limits).await;
         let edge = edge.expect("a free port");
         Self { edge, cloud }
     }
@@ -48,8 +57,12 @@ impl Fixture {
     }
 
     async fn try_connect(&self, query: &str) -> Result<Agent, Error> {
+        self.try_connect_as("robot", query).await
+    }
+
+    async fn try_connect_as(&self, agent_id: &'static str, query: &str) -> Result<Agent, Error> {
         let mut request = self.url(query).into_client_request()?;
-        let name = HeaderValue::from_static("robot");
+        let name = HeaderValue::from_static(agent_id);
         request.headers_mut().insert("x-agent-id", name);
         // What agents in the field may insist on.
         let config = WebSocketConfig::default().max_frame_size(Some(32 * 1024));

@@ -1,5 +1,6 @@
 //! Handshakes.
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -42,6 +43,19 @@ async fn a_handshake_that_the_cloud_refuses_is_refused_in_its_words() {
 }
 
 #[tokio::test]
+async fn a_key_that_the_authorizer_refuses_is_answered_with_401_and_its_failure_with_500() {
+    let fixture = Fixture::start().await;
+    let (status, text) = refusal(fixture.try_connect_as("stranger", "fail=1").await);
+    let body: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(status, 401);
+    let wanted = json!({ "message": "Unauthorized", "connectionId": "c1", "requestId": "r1" });
+    assert_eq!(body, wanted);
+
+    let (status, _) = refusal(fixture.try_connect_as("robot", "fail=1").await);
+    assert_eq!(status, 500);
+}
+
+#[tokio::test]
 async fn a_disturbance_that_is_not_understood_is_refused_with_a_sentence() {
     let mut fixture = Fixture::start().await;
     let (status, text) = refusal(fixture.try_connect("disturb=drop:often").await);
@@ -68,7 +82,7 @@ async fn what_is_no_handshake_is_refused_here() {
         let (host, path) = address.split_once('/').expect("a path");
         let mut socket = TcpStream::connect(host).await.expect("a port");
         let request = format!(
-            "GET /{path}/api/prod HTTP/1.1\r\nHost: local\r\nx-agent-id: robot\r\nUpgrade: websocket\r\n{headers}\r\n"
+            "GET /{path}/api/prod HTTP/1.1\r\nHost: {host}\r\nx-agent-id: robot\r\nUpgrade: websocket\r\n{headers}\r\n"
         );
         socket
             .write_all(request.as_bytes())
