@@ -14,6 +14,7 @@ mod process;
 pub mod run;
 mod session;
 pub mod stack;
+mod stack_file;
 pub mod ui;
 mod up;
 mod watch;

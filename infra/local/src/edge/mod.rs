@@ -24,7 +24,6 @@ mod relay;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,30 +36,17 @@ use axum::serve::ListenerExt as _;
 use local_slack::refuse_foreign_pages;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub(crate) use self::conditions::ConnectionTimeLimits;
 use self::handshake::{WebSocketProxy, is_websocket_upgrade};
-pub(crate) use self::relay::CallCounts;
+pub(crate) use self::relay::{CallCounts, Emulator};
 use self::relay::{Relay, denial_response};
 
 /// The time that requests in flight have to end once the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The emulator behind an edge.
-#[derive(Debug, Clone)]
-pub(crate) struct Emulator {
-    /// The Unix socket that it listens on.
-    pub(crate) socket: PathBuf,
-    /// The id of its account's access key. The emulator takes it without a signature, so that it is
-    /// secret.
-    pub(crate) access_key_id: SecretString,
-    /// The name of the function that authorizes handshakes.
-    pub(crate) authorizer: String,
-}
 
 /// The running edge. Dropped without [`Edge::shutdown`], it is stopped, not waited for.
 pub(crate) struct Edge {

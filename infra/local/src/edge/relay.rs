@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,14 +19,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
-use super::Emulator;
 use super::access::{Caller, Denial, admit, is_connection_path};
 use crate::emulator::REGION;
 
@@ -83,6 +83,18 @@ impl CallFaults {
             (true, false) => Some(FailurePoint::After),
         }
     }
+}
+
+/// The emulator behind an edge.
+#[derive(Debug, Clone)]
+pub(crate) struct Emulator {
+    /// The Unix socket that it listens on.
+    pub(crate) socket: PathBuf,
+    /// The id of its account's access key. The emulator takes it without a signature, so that it is
+    /// secret.
+    pub(crate) access_key_id: SecretString,
+    /// The name of the function that authorizes handshakes.
+    pub(crate) authorizer: String,
 }
 
 /// Connects to the emulator's socket, whatever the address.
