@@ -129,6 +129,14 @@ async fn a_stack_on_aws_is_found_by_its_name() {
     ];
     let listed = bematic(&call, &environment).await.expect("a list");
     assert!(listed.starts_with("batch"), "{listed}");
+    let call = ["agent", "list", "--stack", STACK_NAME];
+    let made_up = [
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    let made_up = [&environment[..], &made_up].concat();
+    let complaint = bematic(&call, &made_up).await.unwrap_err();
+    assert!(complaint.contains("awsAccessKeyId"), "{complaint}");
     let call = ["agent", "list", "--stack", "nothing-here"];
     let complaint = bematic(&call, &environment).await.unwrap_err();
     assert!(complaint.contains("nothing-here"), "{complaint}");

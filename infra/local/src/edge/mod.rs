@@ -145,7 +145,7 @@ async fn handle(State((connections, relay)): State<RouterState>, request: Reques
     let admitted = relay.admit(&mut parts);
     let request = Request::from_parts(parts, body);
     match admitted {
-        Err(denial) => denial_response(denial),
+        Err(denial) => denial_response(denial, request.headers()),
         Ok(_) if is_websocket_upgrade(request.headers()) => {
             connections.open(request).await.into_response()
         }

@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bematic_protocol::messages::limits::MAX_MESSAGE_BYTES;
 use hyper_util::client::legacy::Client;
@@ -33,6 +33,8 @@ use crate::emulator::REGION;
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where AWS puts an error's name, beside the body.
 const ERROR_TYPE_HEADER: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// The type of the requests to services whose answers are XML.
+const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 /// Where Lambda says that a function failed, beside the body.
 const FUNCTION_ERROR_HEADER: &str = "x-amz-function-error";
 /// The services that the functions work with, as their requests' `X-Amz-Target` begins.
@@ -247,10 +249,17 @@ fn aws_call_size_limit(request: &Parts) -> Option<usize> {
     is_call.then_some(MAX_CALL_BYTES)
 }
 
-/// Answers a request that is not handed on.
-pub(super) fn denial_response(denial: Denial) -> Response {
+/// Answers a request that is not handed on, in the protocol that its SDK understands: XML for the
+/// services that are called with forms, as CloudFormation is, and JSON for others.
+pub(super) fn denial_response(denial: Denial, headers: &HeaderMap) -> Response {
     let (name, text) = denial.describe();
-    error_response(StatusCode::FORBIDDEN, name, text)
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind.is_none_or(|kind| !kind.starts_with(FORM_CONTENT_TYPE.as_bytes())) {
+        return error_response(StatusCode::FORBIDDEN, name, text);
+    }
+    let error = format!("<Error><Code>{name}</Code><Message>{text}</Message></Error>");
+    let body = format!("<ErrorResponse>{error}</ErrorResponse>");
+    (StatusCode::FORBIDDEN, [(CONTENT_TYPE, "text/xml")], body).into_response()
 }
 
 /// Answers with status 400, after which the SDKs do not repeat the call.

@@ -120,3 +120,27 @@ async fn only_calls_of_functions_fail_and_none_once_it_is_switched_off() {
     assert_eq!(fixture.status("AmazonSQS.SendMessage").await, 202);
     assert_eq!(fixture.edge.call_counts().made, 3);
 }
+
+#[tokio::test]
+async fn a_refused_call_is_told_where_the_credentials_are_in_the_services_protocol() {
+    let fixture = Fixture::start().await;
+    for (kind, code) in [
+        (
+            "application/x-amz-json-1.1",
+            r#""__type":"UnrecognizedClientException""#,
+        ),
+        (
+            "application/x-www-form-urlencoded; charset=utf-8",
+            "<Code>UnrecognizedClientException</Code>",
+        ),
+    ] {
+        let call = fixture.post_as("test", "/").header("content-type", kind);
+        let answer = call.send().await.expect("an answer");
+        assert_eq!(answer.status(), 403, "{kind}");
+        let text = answer.text().await.expect("a text");
+        assert!(
+            text.contains(code) && text.contains("awsAccessKeyId"),
+            "{text}"
+        );
+    }
+}
