@@ -10,7 +10,7 @@
 //! `blocks::block_field_rules`, and its rendering in `assets/blocks.js`. Modules depend only on those
 //! before them in this order: values (`ts`, `config`, `message`, …), `workspace`, `state`, requests
 //! to the app (`deliver`, `events`, `interactions`), the Web API's methods, routes (`api`,
-//! `control`, `page`), `server`.
+//! `control`, `page`), `web_page`, `server`.
 
 mod api;
 mod blocks;

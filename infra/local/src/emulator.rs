@@ -134,3 +134,19 @@ pub(crate) fn aws_client_environment<'a>(
         ("NO_PROXY", "127.0.0.1,localhost"),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_keys_are_the_same() {
+        let keys = [(); 2].map(|()| AccessKey::random().unwrap());
+        let [id, other] = keys.each_ref().map(|key| key.id.expose_secret());
+        assert_ne!(id, other);
+        assert_eq!(id.len(), "LOCAL".len() + 32);
+        let [secret, other] = keys.each_ref().map(|key| key.secret.expose_secret());
+        assert_ne!(secret, other);
+        assert_eq!(secret.len(), 64);
+    }
+}

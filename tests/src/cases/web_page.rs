@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bematic_admin::{local_sdk_config, send_signed};
-use bematic_local::stack::STACK_NAME;
+use bematic_local::stack::{STACK_NAME, StackFile};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::http::Request;
 
-use crate::harness::{LIMIT, Test, listening_addresses, unique};
+use crate::harness::{LIMIT, Test, Webhook, listening_addresses, unique};
 
 const FUNCTIONS: &str = "/2015-03-31/functions";
 const SITE: &str = "https://evil.example";
@@ -209,4 +210,35 @@ async fn a_tool_with_made_up_credentials_sees_the_data_and_runs_nothing() {
         assert_eq!(code, 403, "{path}: {answer}");
         assert!(answer.contains("awsAccessKeyId"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn keys_that_everybody_knows_open_nothing() {
+    let test = Test::new("known-keys").await;
+    // Those of every local stack, in earlier versions.
+    let url = format!("{}/auth.test", test.stack.slack_api_url);
+    let call = reqwest::Client::new()
+        .post(url)
+        .bearer_auth("xoxb-bematic-local");
+    let answer: Value = call
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(answer["error"], "invalid_auth", "{answer}");
+
+    let known = StackFile {
+        slack_signing_secret: "bematic-local-signing-secret".to_owned(),
+        ..test.stack.clone()
+    };
+    let webhook = Webhook::new(&known, &test.channel);
+    let request = webhook.command("run evil", "known", Duration::ZERO);
+    let (status, body) = webhook.send(&request).await;
+    assert_eq!(
+        (status, &body["error"]),
+        (401, &json!("SLACK_SIGNATURE_MISMATCH")),
+        "{body}"
+    );
 }
