@@ -118,7 +118,6 @@ impl Stack {
         let empty = "the local Slack is empty";
         let channel_id = config.channels.first().context(empty)?.id.clone();
         let admin_user_id = config.users.first().context(empty)?.id.clone();
-        let (team_id, app_id) = (TEAM_ID.to_owned(), APP_ID.to_owned());
         let slack = Server::start(config)
             .await
             .context("the local Slack did not start")?;
@@ -146,14 +145,8 @@ impl Stack {
             ("SlackTeamId", TEAM_ID),
         ];
         let parameters = local.iter().chain(settings.parameters).copied();
-        deploy(
-            session,
-            folder.path(),
-            parameters.collect(),
-            &aws_endpoint,
-            &key,
-        )
-        .await?;
+        let parameters = parameters.collect();
+        deploy(session, folder.path(), parameters, &aws_endpoint, &key).await?;
         let (access_key_id, secret_access_key) =
             (key.id.expose_secret(), key.secret.expose_secret());
         let config = bematic_admin::local_sdk_config(
@@ -189,8 +182,8 @@ impl Stack {
             channel_id,
             operations_channel_id: OPERATIONS_CHANNEL_ID.to_owned(),
             admin_user_id,
-            team_id,
-            app_id,
+            team_id: TEAM_ID.to_owned(),
+            app_id: APP_ID.to_owned(),
             agent_id: SAMPLE_AGENT_ID.to_owned(),
             agent_api_key: String::new(),
         };

@@ -259,7 +259,7 @@ async fn a_short_lease_of_an_agent_that_falls_silent_ends_all_the_same() {
 }
 
 /// Returns the number of checks of the task that wait in the dispatcher's queue.
-async fn waiting_checks(world: &World, task: TaskId) -> usize {
+fn waiting_checks(world: &World, task: TaskId) -> usize {
     let waiting = world.out.take_dispatched();
     let of_task = |it: &&(DispatchMessage, Duration)| matches!(&it.0, DispatchMessage::Task { task_id, .. } if *task_id == task);
     waiting.iter().filter(of_task).count()
@@ -282,7 +282,7 @@ async fn the_timers_of_a_lease_do_not_repeat_for_the_life_of_the_task() {
     }
     assert!((1..=9).contains(&timers), "{timers} timers");
     assert_eq!(states(&world), [("processing", 1)]);
-    assert_eq!(waiting_checks(&world, task).await, 0);
+    assert_eq!(waiting_checks(&world, task), 0);
     // The sweeper takes over: silence ends the task all the same.
     world.pass(Duration::from_mins(3)).await;
     assert_eq!(states(&world), [("failed", 1)]);
