@@ -40,10 +40,11 @@ impl CallTimeLimits {
         attempt: Duration::from_secs(2),
         operation: Duration::from_secs(6),
     };
-    /// The limits of the webhook, which has 2.5 s to answer Slack.
+    /// The limits of the webhook, which has 2.5 s to answer Slack. An attempt has to outlast the long
+    /// poll of a dead-letter queue, 1 s.
     pub const WEBHOOK: Self = Self {
-        attempt: Duration::from_millis(800),
-        operation: Duration::from_secs(2),
+        attempt: Duration::from_millis(1400),
+        operation: Duration::from_millis(2200),
     };
 
     /// Returns the loader of an SDK configuration with these limits, from which every client is made.

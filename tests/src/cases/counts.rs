@@ -5,7 +5,7 @@ use xtask::Workspace;
 
 /// Of the ordinary task with all that it brings about; a change that needs more has to say why.
 const INVOCATIONS: usize = 122;
-const WRITE_UNITS: f64 = 160.0;
+const WRITE_UNITS: f64 = 163.0;
 const READ_UNITS: f64 = 50.0;
 
 #[tokio::test]
