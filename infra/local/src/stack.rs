@@ -1,6 +1,6 @@
 //! A running stack: its parts, started in order.
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use xtask::Workspace;
 
 use crate::build;
-use crate::edge::{ConnectionTimeLimits, Edge, Emulator};
+use crate::edge::{ConnectionTimeLimits, Edge, Emulator, Throttles};
 use crate::emulator::{self, AccessKey, REGION, random_hex};
 use crate::run::run_command;
 use crate::session::{Session, with_claimed_folder};
@@ -129,7 +129,8 @@ impl Stack {
             authorizer: AUTHORIZER.to_owned(),
         };
         let socket = emulator.socket.clone();
-        let edge = Edge::start(settings.port, emulator, settings.limits).await?;
+        let throttles = read_throttles(session.workspace)?;
+        let edge = Edge::start(settings.port, emulator, settings.limits, throttles).await?;
         let aws_endpoint = edge.endpoint();
         emulator::start(session, &socket, edge.port(), &key).await?;
         let (slack_api_url, execute_api) = (slack.api_url(), edge.execute_api_address());
@@ -202,6 +203,13 @@ impl Stack {
             _folder: folder,
         })
     }
+}
+
+/// Reads the throttles of the template's routes.
+fn read_throttles(workspace: &Workspace) -> Result<Throttles> {
+    let template = fs::read_to_string(workspace.join("template.yaml"));
+    let template = template.context("template.yaml cannot be read")?;
+    Throttles::parse(&template).context("template.yaml")
 }
 
 /// Creates a temporary folder that nobody else may look into. The stack's own is no place for a

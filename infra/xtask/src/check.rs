@@ -41,6 +41,7 @@ pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
         run("cargo clippy", &mut workspace.cargo_command(&clippy))
     })?;
     check_dependencies(workspace)?;
+    check_credential_providers(workspace)?;
     check_template(workspace)?;
     println!("✓ everything is clean");
     Ok(())
@@ -70,6 +71,34 @@ fn check_dependencies(workspace: &Workspace) -> Result<()> {
         );
     }
     eprintln!("! Vulnerabilities are not checked");
+    Ok(())
+}
+
+/// The crates that read the credentials of people: of SSO and of `aws login`.
+const CREDENTIAL_PROVIDERS: [&str; 3] = ["aws-sdk-sso", "aws-sdk-ssooidc", "aws-sdk-signin"];
+
+/// Checks that the administration command accepts every kind of AWS profile, and that no function has
+/// the crates for it: a function has the role that Lambda gives it, and starts faster without them.
+fn check_credential_providers(workspace: &Workspace) -> Result<()> {
+    let functions = workspace.function_names()?;
+    for (packages, wanted) in [(vec!["bematic-admin".to_owned()], true), (functions, false)] {
+        let mut tree = workspace.cargo_command(&["tree", "--locked", "--edges", "normal"]);
+        for package in &packages {
+            tree.args(["--package", package]);
+        }
+        let output = tree.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            bail!("cargo tree failed ({})", output.status);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        for provider in CREDENTIAL_PROVIDERS {
+            let is_there = text.contains(&format!("{provider} v"));
+            if is_there != wanted {
+                let has = if is_there { "has" } else { "lacks" };
+                bail!("one of {} {has} the crate {provider}", packages.join(", "));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -7,7 +7,8 @@
 //! without the stack's credentials ([`access`]).
 //!
 //! Always: 32 KB a frame and 128 KB a message (closed with 1009), 10 min idle and 2 h a connection
-//! (closed with 1001), 128 KB for a post to a connection (413).
+//! (closed with 1001), 128 KB for a post to a connection (413), and the throttles of the template's
+//! routes (429).
 //!
 //! On demand, by an agent for its own connection, with the parameter `disturb` in its URL
 //! ([`conditions`]): messages come out of order, twice, late or not at all, and the connection is
@@ -22,6 +23,7 @@ mod handshake;
 mod relay;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
@@ -40,10 +43,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::access::Caller;
 pub(crate) use self::conditions::ConnectionTimeLimits;
 use self::handshake::{WebSocketProxy, is_websocket_upgrade};
 pub(crate) use self::relay::{CallCounts, Emulator};
 use self::relay::{Relay, denial_response};
+pub(crate) use self::throttle::Throttles;
 
 /// The time that requests in flight have to end once the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,6 +67,7 @@ impl Edge {
         port: u16,
         emulator: Emulator,
         limits: ConnectionTimeLimits,
+        throttles: Throttles,
     ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
@@ -74,7 +80,7 @@ impl Edge {
         let router = Router::new()
             .fallback(handle)
             .layer(from_fn(refuse_foreign_pages))
-            .with_state((connections.clone(), relay.clone()));
+            .with_state((connections.clone(), relay.clone(), Arc::new(throttles)));
         let stop = connections.stop.clone().cancelled_owned();
         let listener = listener.tap_io(|stream| {
             // Small messages are sent at once.
@@ -138,17 +144,27 @@ impl Drop for Edge {
     }
 }
 
-type RouterState = (Arc<WebSocketProxy>, Arc<Relay>);
+type RouterState = (Arc<WebSocketProxy>, Arc<Relay>, Arc<Throttles>);
 
-async fn handle(State((connections, relay)): State<RouterState>, request: Request) -> Response {
+async fn handle(
+    State((connections, relay, throttles)): State<RouterState>,
+    request: Request,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     let admitted = relay.admit(&mut parts);
+    let is_handshake = is_websocket_upgrade(&parts.headers);
+    if admitted == Ok(Caller::Anyone) && !throttles.admits(&parts.method, &parts.uri, is_handshake)
+    {
+        let answer = (
+            StatusCode::TOO_MANY_REQUESTS,
+            r#"{"message":"Too Many Requests"}"#,
+        );
+        return answer.into_response();
+    }
     let request = Request::from_parts(parts, body);
     match admitted {
         Err(denial) => denial_response(denial, request.headers()),
-        Ok(_) if is_websocket_upgrade(request.headers()) => {
-            connections.open(request).await.into_response()
-        }
+        Ok(_) if is_handshake => connections.open(request).await.into_response(),
         Ok(caller) => relay.handle(request, caller).await,
     }
 }

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{ConnectionTimeLimits, Edge, Emulator};
+use super::{ConnectionTimeLimits, Edge, Emulator, Throttles};
 use cloud::{Cloud, Event};
 
 /// Far longer than anything takes.
@@ -47,7 +47,7 @@ impl Fixture {
             access_key_id: ACCESS_KEY_ID.into(),
             authorizer: "authorizer".to_owned(),
         };
-        let edge = Edge::start(0, emulator, limits).await;
+        let edge = Edge::start(0, emulator, limits, Throttles::default()).await;
         let edge = edge.expect("a free port");
         Self { edge, cloud }
     }
