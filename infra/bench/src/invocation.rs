@@ -16,6 +16,7 @@ pub(crate) enum Service {
     #[serde(rename = "SQS")]
     Sqs,
     ApiGateway,
+    SecretsManager,
     Slack,
 }
 
@@ -25,6 +26,7 @@ impl From<fake_aws::Service> for Service {
             fake_aws::Service::DynamoDb => Self::DynamoDb,
             fake_aws::Service::Sqs => Self::Sqs,
             fake_aws::Service::ApiGateway => Self::ApiGateway,
+            fake_aws::Service::SecretsManager => Self::SecretsManager,
         }
     }
 }

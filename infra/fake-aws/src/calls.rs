@@ -18,6 +18,8 @@ pub enum Service {
     Sqs,
     /// API Gateway's management API of WebSocket connections.
     ApiGateway,
+    /// Secrets Manager.
+    SecretsManager,
 }
 
 /// A call to a service. What only the answer has is empty before the effect.
@@ -40,7 +42,7 @@ pub struct Call {
     /// Whether the call sends a message with a group to a standard queue, which makes it a fair
     /// queue.
     pub fair: bool,
-    /// The tables, indexes as `table/index`, queue or connection.
+    /// The tables, indexes as `table/index`, queue, connection or secret.
     pub(crate) resources: Vec<String>,
     /// The number of items of tables that the request names.
     pub(crate) items: usize,

@@ -30,6 +30,7 @@ use crate::{
     gateway::Connections,
     metering::Access,
     queue::{Queue, Queues},
+    secrets::Secrets,
     sqs,
     template::Template,
 };
@@ -39,7 +40,7 @@ use crate::{
 #[error("the connection was made to break")]
 pub struct ConnectionBroken;
 
-/// DynamoDB, SQS and API Gateway's management API. Clones share their state.
+/// DynamoDB, SQS, API Gateway's management API and Secrets Manager. Clones share their state.
 #[derive(Clone)]
 pub struct FakeAws {
     shared: Arc<Shared>,
@@ -50,6 +51,7 @@ struct Shared {
     tables: Tables,
     queues: Queues,
     connections: Connections,
+    secrets: Secrets,
     calls: Calls,
     failures: Failures,
     hooks: Mutex<Vec<Arc<dyn Hook>>>,
@@ -63,7 +65,7 @@ impl fmt::Debug for FakeAws {
 }
 
 impl FakeAws {
-    /// Creates the template's tables and queues, empty, and no connections.
+    /// Creates the template's tables and queues, empty, and neither connections nor secrets.
     ///
     /// # Panics
     /// If DynamoDB would not create one of the tables.
@@ -72,6 +74,7 @@ impl FakeAws {
             tables: Tables::new(&template.tables),
             queues: Queues::new(&template.queues, clock),
             connections: Connections::default(),
+            secrets: Secrets::default(),
             calls: Calls::default(),
             failures: Failures::default(),
             hooks: Mutex::default(),
@@ -117,6 +120,11 @@ impl FakeAws {
     /// Returns the connections of the WebSocket API.
     pub fn connections(&self) -> &Connections {
         &self.shared.connections
+    }
+
+    /// Returns the secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.shared.secrets
     }
 
     /// Returns the calls that were made.
@@ -177,13 +185,18 @@ impl FakeAws {
         let json = serde_json::from_slice(&body).unwrap_or_default();
         let accesses = match service {
             Service::DynamoDb => Access::parse_request(&operation, &json),
-            Service::Sqs | Service::ApiGateway => Vec::new(),
+            Service::Sqs | Service::ApiGateway | Service::SecretsManager => Vec::new(),
         };
         let queue = || shared.queues.by_url(json["QueueUrl"].as_str()?);
         let resources = match service {
             Service::DynamoDb => Access::resources(&accesses),
             Service::Sqs => queue().into_iter().map(|it| it.spec().id.clone()).collect(),
             Service::ApiGateway => vec![connection.clone()],
+            Service::SecretsManager => json["SecretId"]
+                .as_str()
+                .map(ToOwned::to_owned)
+                .into_iter()
+                .collect(),
         };
         let mut call = Call {
             service,
@@ -215,6 +228,7 @@ impl FakeAws {
             (_, Service::ApiGateway) => {
                 shared.connections.call(&call.operation, &connection, &body)
             }
+            (_, Service::SecretsManager) => shared.secrets.call(&call.operation, &json),
         };
         if let Some((_, failure)) = failure {
             answer = Err(injected_error(failure, &call));
@@ -258,6 +272,7 @@ fn parse_target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)>
         let service = match service {
             "DynamoDB_20120810" => Service::DynamoDb,
             "AmazonSQS" => Service::Sqs,
+            "secretsmanager" => Service::SecretsManager,
             _ => return None,
         };
         return Some((service, operation.to_owned(), String::new()));
@@ -284,6 +299,7 @@ fn injected_error(failure: Failure, call: &Call) -> ServiceError {
         (_, Service::DynamoDb) => "InternalServerError",
         (_, Service::Sqs) => "InternalFailure",
         (_, Service::ApiGateway) => "InternalServerErrorException",
+        (_, Service::SecretsManager) => "InternalServiceError",
     };
     ServiceError::new(500, code, "made to fail")
 }

@@ -1,5 +1,5 @@
-//! The AWS that tests run on: DynamoDB, SQS and API Gateway's management of WebSocket connections in
-//! this process, without sockets. It knows nothing of what is built on it.
+//! The AWS that tests run on: DynamoDB, SQS, API Gateway's management of WebSocket connections, and the
+//! reading of Secrets Manager's secrets, in this process, without sockets. It knows nothing of what is built on it.
 //!
 //! Production code makes its clients from an [`SdkConfig`](aws_config::SdkConfig); a test gives it the one
 //! of [`FakeAws::sdk_config`], whose HTTP client is the fake. Tables and queues are those of a SAM
@@ -9,6 +9,7 @@
 //! |---|---|
 //! | the event source of a queue, played by the test | [`FakeAws::queue`] |
 //! | the clients of a WebSocket API, played by the test | [`FakeAws::connections`] |
+//! | the secrets, and their rotation | [`FakeAws::secrets`] |
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_request_unit_metering`] |
 //! | a call that fails, before or after its effect | [`FakeAws::planned_failures`] |
@@ -84,6 +85,7 @@ mod gateway;
 mod message;
 mod metering;
 mod queue;
+mod secrets;
 mod sqs;
 mod template;
 
@@ -96,6 +98,7 @@ pub use crate::{
     message::{Message, ReceivedMessage},
     metering::{PartitionAccess, Units},
     queue::Queue,
+    secrets::Secrets,
     template::{QueueSpec, RedrivePolicy, Template, TemplateError},
 };
 

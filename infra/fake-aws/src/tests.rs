@@ -19,6 +19,7 @@ use super::*;
 mod calls;
 mod dynamo;
 mod gateway;
+mod secrets;
 mod sqs;
 
 const START: u64 = 1_700_000_000_000;
