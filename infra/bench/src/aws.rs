@@ -23,7 +23,10 @@ use crate::invocation::{Call, Service};
 pub(crate) const MANAGEMENT_PATH: &str = "/websocket";
 pub(crate) const SLACK_API_PATH: &str = "/slack/api";
 pub(crate) const SIGNING_SECRET: &str = "bench-signing-secret";
-pub(crate) const BOT_TOKEN: &str = "xoxb-bench";
+pub(crate) const SIGNING_SECRET_ARN: &str =
+    "arn:aws:secretsmanager:us-east-1:0:secret:signing-secret";
+pub(crate) const BOT_TOKEN_ARN: &str = "arn:aws:secretsmanager:us-east-1:0:secret:bot-token";
+const BOT_TOKEN: &str = "xoxb-bench";
 pub(crate) const SLACK_USER_ID: &str = "U0BENCH";
 
 pub(crate) fn build_slack(clock: Clock) -> Arc<Slack> {
@@ -37,6 +40,16 @@ pub(crate) fn build_slack(clock: Clock) -> Arc<Slack> {
         clock,
         ..Config::new(SIGNING_SECRET, BOT_TOKEN)
     })
+}
+
+/// Stores the secrets, long ago: nothing is rotated.
+pub(crate) fn store_secrets(aws: &FakeAws) {
+    for (arn, secret) in [
+        (SIGNING_SECRET_ARN, SIGNING_SECRET),
+        (BOT_TOKEN_ARN, BOT_TOKEN),
+    ] {
+        aws.secrets().put(arn, secret, 0);
+    }
 }
 
 /// Adds a channel that the bot is in.

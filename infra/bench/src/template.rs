@@ -7,7 +7,7 @@ use fake_aws::FakeAws;
 use serde_norway::Value;
 use xtask::Workspace;
 
-use crate::aws::{BOT_TOKEN, MANAGEMENT_PATH, SIGNING_SECRET, SLACK_API_PATH};
+use crate::aws::{BOT_TOKEN_ARN, MANAGEMENT_PATH, SIGNING_SECRET_ARN, SLACK_API_PATH};
 
 /// The parameters that an account with 1000 concurrent executions sets, as the template recommends:
 /// the defaults fit a new account.
@@ -61,13 +61,13 @@ impl Template {
         let queues = self.aws.queues().iter();
         let queues = queues.map(|queue| (queue.id.clone(), aws.queue(&queue.id).url()));
         let others = [
-            ("SlackSigningSecret", SIGNING_SECRET.to_owned()),
+            ("SLACK_SIGNING_SECRET_ARN", SIGNING_SECRET_ARN.to_owned()),
             ("SlackTeamId", local_slack::TEAM_ID.to_owned()),
             ("SlackAppId", local_slack::APP_ID.to_owned()),
             // One person creates all tasks, and an agent's queue may be long.
             ("TasksPerUserHour", u32::MAX.to_string()),
             ("AgentQueueLength", u32::MAX.to_string()),
-            ("SlackBotToken", BOT_TOKEN.to_owned()),
+            ("SLACK_BOT_TOKEN_ARN", BOT_TOKEN_ARN.to_owned()),
             ("SlackApiUrl", format!("{url}{SLACK_API_PATH}")),
             (
                 "WEBSOCKET_MANAGEMENT_URL",

@@ -14,7 +14,7 @@ use fake_aws::{FakeAws, Message};
 use serde_json::Value;
 use xtask::Workspace;
 
-use crate::aws::FakeAwsServer;
+use crate::aws::{FakeAwsServer, store_secrets};
 use crate::common::{FLOOR_FUNCTION, MESSAGE_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
 use crate::environment::Environment;
@@ -70,6 +70,7 @@ impl Testbed {
         let now = move || SystemClock.now().as_millis() + ahead.load(Ordering::Relaxed);
         let queue_time: fake_aws::Clock = Arc::new(now);
         let aws = FakeAws::new(&template.aws, queue_time.clone());
+        store_secrets(&aws);
         aws.set_request_unit_metering(true);
         aws.calls().set_recording(false);
         let server = FakeAwsServer::start(aws.clone()).await?;

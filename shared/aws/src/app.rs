@@ -8,18 +8,18 @@ use aws_config::{
     BehaviorVersion, ConfigLoader, SdkConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
-use bematic::{dead_letter::QueueName, error::ConfigError, ports::Ports};
+use bematic::{dead_letter::QueueName, error::ConfigError, ports::Ports, secret::CachedSecret};
 use bematic_protocol::{
     ids::{IdGenerator, RandomIds},
     time::{Clock, SystemClock},
 };
-use secrecy::SecretString;
 use strum::IntoEnumIterator as _;
 
 use crate::{
     config::{Config, EnvVars},
     gateway::ApiGateway,
     queue::{SqsDeadLetters, SqsQueue, SqsSourceQueue},
+    secrets::SecretsManager,
     slack::{ClientSetupError, SlackClient},
     store::{AgentStore, PeopleStore, ProjectStore, TaskStore},
 };
@@ -64,6 +64,7 @@ impl CallTimeLimits {
 pub struct App {
     environment: EnvVars,
     config: Config,
+    sdk: SdkConfig,
     sqs: aws_sdk_sqs::Client,
     ports: Arc<Ports>,
 }
@@ -133,6 +134,7 @@ impl App {
         Ok(Self {
             environment,
             config,
+            sdk: sdk.clone(),
             sqs,
             ports: Arc::new(ports),
         })
@@ -149,23 +151,40 @@ impl App {
         SqsSourceQueue::new(self.sqs.clone(), urls, self.config.max_receives)
     }
 
-    /// Returns the Slack app's signing secret, from `SLACK_SIGNING_SECRET`.
+    /// Returns the Slack app's signing secret, which `SLACK_SIGNING_SECRET_ARN` names.
     ///
     /// # Errors
     /// [`ConfigError`] if the variable is missing or empty.
-    pub fn signing_secret(&self) -> Result<SecretString, ConfigError> {
-        Ok(self.environment.required("SLACK_SIGNING_SECRET")?.into())
+    pub fn signing_secret(&self) -> Result<Arc<CachedSecret>, ConfigError> {
+        let secret = self.secret("SLACK_SIGNING_SECRET_ARN")?;
+        Ok(Arc::new(secret.with_previous()))
     }
 
-    /// Returns a client of Slack's Web API, from `SLACK_API_URL` and `SLACK_BOT_TOKEN`.
+    /// Returns the Slack app's bot token, which `SLACK_BOT_TOKEN_ARN` names. One that was replaced is
+    /// of no use.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the variable is missing or empty.
+    pub fn bot_token(&self) -> Result<Arc<CachedSecret>, ConfigError> {
+        self.secret("SLACK_BOT_TOKEN_ARN").map(Arc::new)
+    }
+
+    /// Returns the secret that a variable names, and does not read it. Only functions with a secret
+    /// have a client of Secrets Manager.
+    fn secret(&self, variable: &'static str) -> Result<CachedSecret, ConfigError> {
+        let arn = self.environment.required(variable)?;
+        let source = Arc::new(SecretsManager::new(&self.sdk, arn));
+        Ok(CachedSecret::new(source, self.ports.clock.clone()))
+    }
+
+    /// Returns a client of Slack's Web API at `SLACK_API_URL`, with the app's bot token.
     ///
     /// # Errors
     /// [`ConfigError`] if one of them is missing, or the first is not a URL.
     pub fn slack_client(&self) -> Result<Arc<SlackClient>, ConfigError> {
         const ADDRESS: &str = "SLACK_API_URL";
         let address = self.environment.required(ADDRESS)?;
-        let token = self.environment.required("SLACK_BOT_TOKEN")?.into();
-        let client = SlackClient::new(&address, token, SlackClient::CALL_TIMEOUT);
+        let client = SlackClient::new(&address, self.bot_token()?, SlackClient::CALL_TIMEOUT);
         client
             .map(Arc::new)
             .map_err(|error: ClientSetupError| ConfigError {

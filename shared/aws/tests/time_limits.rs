@@ -12,7 +12,7 @@ use aws_config::Region;
 use aws_credential_types::Credentials;
 use bematic::{
     dead_letter::QueueName,
-    error::BematicError,
+    secret::{CachedSecret, READ_WITHIN},
     slack::{
         Message,
         api::{Destination, SlackApi as _},
@@ -21,6 +21,7 @@ use bematic::{
 use bematic_aws::{
     app::{App, CallTimeLimits},
     config::EnvVars,
+    secrets::SecretsManager,
     slack::SlackClient,
 };
 use bematic_protocol::{
@@ -28,6 +29,7 @@ use bematic_protocol::{
     messages::{CloudMessage, Heartbeat, TypeSpelling},
     time::SystemClock,
 };
+use fake_aws::{FakeAws, Template};
 use tokio::{net::TcpListener, time::Instant};
 
 /// Limits in the proportion of the real ones.
@@ -70,6 +72,7 @@ async fn silent_app(limits: CallTimeLimits) -> App {
         "BATCH_QUEUE_URL",
         "BATCH_DEAD_LETTERS_URL",
         "WEBSOCKET_MANAGEMENT_URL",
+        "SLACK_BOT_TOKEN_ARN",
     ];
     let variables: HashMap<_, _> = names.map(|name| (name.to_owned(), url.clone())).into();
     let variables: EnvVars = variables.into_iter().collect();
@@ -77,7 +80,7 @@ async fn silent_app(limits: CallTimeLimits) -> App {
 }
 
 /// Checks that a call fails within the limit of the operation.
-async fn check<T>(name: &str, call: impl Future<Output = Result<T, BematicError>>) {
+async fn check<T, E>(name: &str, call: impl Future<Output = Result<T, E>>) {
     let began = Instant::now();
     assert!(call.await.is_err(), "{name} succeeded");
     let took = began.elapsed();
@@ -93,44 +96,39 @@ async fn check<T>(name: &str, call: impl Future<Output = Result<T, BematicError>
 
 #[tokio::test]
 async fn a_call_that_is_not_answered_ends_within_its_limit() {
-    let ports = silent_app(SHORT).await.ports();
+    let app = silent_app(SHORT).await;
+    let ports = app.ports();
     let task = "0198c0de-0000-7000-8000-000000000001"
         .parse::<TaskId>()
         .unwrap();
-    check("DynamoDB", async { Ok(ports.tasks.find(task).await?) }).await;
+    check("DynamoDB", ports.tasks.find(task)).await;
     let agent = "box".parse().unwrap();
-    check("SQS", async { Ok(ports.request_dispatch(&agent).await?) }).await;
-    check("a dead-letter queue", async {
-        Ok(ports.dead_letters.count(QueueName::Dispatch).await?)
-    })
-    .await;
+    check("SQS", ports.request_dispatch(&agent)).await;
+    let count = ports.dead_letters.count(QueueName::Dispatch);
+    check("a dead-letter queue", count).await;
+    let token = app.bot_token().unwrap();
+    check("Secrets Manager", token.get()).await;
     let connection = "c".parse().unwrap();
     let message = CloudMessage::HeartbeatPong(Heartbeat { server_time: None });
-    check("a post", async {
-        let sent = ports
-            .gateway
-            .send(&connection, TypeSpelling::default(), message);
-        Ok(sent.await?)
-    })
-    .await;
-    check("a close", async {
-        Ok(ports.gateway.close(&connection).await?)
-    })
-    .await;
+    let spelling = TypeSpelling::default();
+    let post = ports.gateway.send(&connection, spelling, message);
+    check("a post", post).await;
+    check("a close", ports.gateway.close(&connection)).await;
 }
 
 #[tokio::test]
 async fn a_call_to_slack_that_is_not_answered_ends_within_its_limit() {
     let address = format!("{}/api", silent_server().await);
-    let slack = SlackClient::new(&address, "xoxb-1".to_owned().into(), SHORT.operation).unwrap();
+    let aws = FakeAws::new(&Template::parse("{}").unwrap(), Arc::new(|| 0));
+    aws.secrets().put("bot-token", "xoxb-1", 0);
+    let secrets = SecretsManager::new(&aws.sdk_config(), "bot-token".to_owned());
+    let token = Arc::new(CachedSecret::new(Arc::new(secrets), Arc::new(SystemClock)));
+    let slack = SlackClient::new(&address, token, SHORT.operation).unwrap();
     let to = Destination {
         channel: "C1".parse().unwrap(),
         thread_ts: None,
     };
-    check("Slack", async {
-        Ok(slack.post(&to, &Message::plain("x"), None).await?)
-    })
-    .await;
+    check("Slack", slack.post(&to, &Message::plain("x"), None)).await;
 }
 
 #[test]
@@ -140,6 +138,7 @@ fn the_webhook_answers_slack_before_its_calls_could_last_longer() {
     // The long poll of a dead-letter queue.
     assert!(CallTimeLimits::WEBHOOK.attempt > Duration::from_millis(1200));
     assert!(CallTimeLimits::WEBHOOK.attempt < CallTimeLimits::WEBHOOK.operation);
+    assert!(READ_WITHIN + Duration::from_secs(1) <= answer_within);
     assert!(CallTimeLimits::USUAL.attempt <= Duration::from_secs(2));
     assert!(CallTimeLimits::USUAL.operation <= Duration::from_secs(6));
     assert!(SlackClient::CALL_TIMEOUT <= Duration::from_secs(6));

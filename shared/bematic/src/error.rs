@@ -224,6 +224,28 @@ pub struct QueueError {
     pub source: Source,
 }
 
+/// A secret could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The call to Secrets Manager failed.
+    #[error("Secrets Manager GetSecretValue failed: {}", chain(&**source))]
+    Call {
+        /// The SDK's error.
+        source: Source,
+    },
+    /// The secret has no text. With an empty signing secret anybody could sign.
+    #[error("the secret is empty, or binary")]
+    Empty,
+    /// Secrets Manager did not answer in time.
+    #[error("the secret was not read in time")]
+    TooSlow,
+}
+
+impl SecretError {
+    /// The stable code, for logs and for the sender.
+    pub const CODE: &str = "SECRET_UNAVAILABLE";
+}
+
 /// A message did not reach a connection. A closed connection is an outcome, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {

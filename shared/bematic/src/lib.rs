@@ -15,5 +15,6 @@ pub mod dead_letter;
 pub mod error;
 pub mod handlers;
 pub mod ports;
+pub mod secret;
 pub mod slack;
 pub mod task;

@@ -27,13 +27,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::meter::{CauseAccount, InProcessSlackTransport, Meter, WORK, Work};
-use crate::aws::BOT_TOKEN;
 use crate::common::{HEARTBEAT_FUNCTION, MESSAGE_FUNCTION, WEBHOOK_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
 use crate::events::is_fifo_source;
 use crate::invocation::Service;
 use crate::template::EventSourceMapping;
 
+const NOTIFIER_FUNCTION: &str = "notifier";
 pub(super) const SIMULATED_BASE_URL: &str = "http://simulated.invalid";
 /// What an invocation takes beside its calls: the bench measures less than that of a processor.
 const TIME_OUTSIDE_CALLS: Duration = Duration::from_millis(1);
@@ -90,7 +90,7 @@ impl Lambda {
         ids: &Arc<dyn IdGenerator>,
     ) -> Result<Self> {
         let config = cloud.aws.sdk_config();
-        let deployed = cloud.functions.iter().map(|(name, function)| {
+        let functions = cloud.functions.iter().map(|(name, function)| {
             let variables = function.variables.clone().into_iter().collect();
             let deployed = DeployedFunction {
                 app: App::new(variables, &config, cloud.clock.clone(), ids.clone())?,
@@ -101,9 +101,12 @@ impl Lambda {
         });
         let transport = Arc::new(InProcessSlackTransport(meter.clone(), slack));
         let address = format!("{SIMULATED_BASE_URL}/api");
-        let slack = SlackClient::with_transport(transport, &address, BOT_TOKEN.into())?;
+        let functions: BTreeMap<_, DeployedFunction> = functions.collect::<Result<_>>()?;
+        let notifier = functions.get(NOTIFIER_FUNCTION);
+        let token = notifier.context("there is no notifier")?.app.bot_token()?;
+        let slack = SlackClient::with_transport(transport, &address, token)?;
         Ok(Self {
-            functions: deployed.collect::<Result<_>>()?,
+            functions,
             cloud,
             meter,
             slack: Arc::new(slack),
@@ -277,7 +280,7 @@ fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<d
                 handle_each_message(event, &source, |it| dispatcher.handle(it)).await
             })
         }
-        "notifier" => {
+        NOTIFIER_FUNCTION => {
             let source = app.source_queue(QueueName::Notifications);
             let notifier = Notifier::new(ports, slack);
             box_handler(async move |event| {

@@ -13,10 +13,27 @@ const NEW_ACCOUNT_CONCURRENCY: u64 = 10;
 const API_CONCURRENCY: u64 = 3;
 /// Functions, as SAM names them.
 const FUNCTION: &str = "AWS::Serverless::Function";
+/// Secrets of Secrets Manager.
+const SECRET: &str = "AWS::SecretsManager::Secret";
+
+/// What a function's `main` calls to use a secret, the variable from which it learns the secret's ARN,
+/// and the resource and the parameter that the ARN is of.
+const SECRETS: [(&str, &str, [&str; 2]); 2] = [
+    (
+        "signing_secret()",
+        "SLACK_SIGNING_SECRET_ARN",
+        ["SigningSecret", "SlackSigningSecretArn"],
+    ),
+    (
+        "slack_client()",
+        "SLACK_BOT_TOKEN_ARN",
+        ["BotToken", "SlackBotTokenArn"],
+    ),
+];
 
 /// The resource types of the template with the property that names one, which must then be unique
 /// in an account and region. Without that property, CloudFormation makes a name up.
-const NAME_PROPERTIES: [(&str, Option<&str>); 11] = [
+const NAME_PROPERTIES: [(&str, Option<&str>); 12] = [
     ("AWS::ApiGatewayV2::Api", Some("Name")),
     ("AWS::ApiGatewayV2::Authorizer", None),
     ("AWS::ApiGatewayV2::Integration", None),
@@ -27,6 +44,7 @@ const NAME_PROPERTIES: [(&str, Option<&str>); 11] = [
     ("AWS::Logs::LogGroup", Some("LogGroupName")),
     ("AWS::S3::Bucket", Some("BucketName")),
     ("AWS::SQS::Queue", Some("QueueName")),
+    (SECRET, Some("Name")),
     (FUNCTION, Some("FunctionName")),
 ];
 
@@ -56,16 +74,18 @@ impl<'a> Resource<'a> {
         Some(referenced(&event["Properties"]["Queue"]))
     }
 
+    /// The statements of the function's policies.
+    fn statements(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let policies = self.property("Policies").as_sequence();
+        let policies = policies.into_iter().flatten();
+        policies.flat_map(|policy| sequence(&policy["Statement"]))
+    }
+
     /// The queues to which the function's policy lets it send.
     fn target_queues(&self) -> BTreeSet<&'a str> {
-        let policies = self
-            .property("Policies")
-            .as_sequence()
-            .into_iter()
-            .flatten();
-        let statements = policies.flat_map(|policy| sequence(&policy["Statement"]));
         let sends = |it: &&Value| sequence(&it["Action"]).any(|action| action == "sqs:SendMessage");
-        let resources = statements
+        let resources = self
+            .statements()
             .filter(sends)
             .flat_map(|statement| sequence(&statement["Resource"]));
         resources.map(referenced).collect()
@@ -91,9 +111,42 @@ impl Template {
         self.resources().filter(move |it| it.kind == kind)
     }
 
+    /// Whether a parameter is the text of a secret.
+    fn is_secret_text(&self, name: &str) -> bool {
+        self.0["Parameters"][name]["NoEcho"] == true
+    }
+
+    /// Whether a name is that of a secret: of its text, its ARN or its resource.
+    fn is_secret(&self, name: &str) -> bool {
+        let arn = &self.0["Parameters"][name]["AllowedPattern"];
+        let arn = arn.as_str().unwrap_or_default();
+        self.is_secret_text(name)
+            || arn.contains("secretsmanager")
+            || self.0["Resources"][name]["Type"] == SECRET
+    }
+
     /// The parameter that a value refers to.
     fn parameter(&self, value: &Value) -> &Value {
         &self.0["Parameters"][referenced(value)]
+    }
+}
+
+/// Every resource and parameter that a value refers to, however deep in it.
+fn all_referenced(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Tagged(tagged) if ["Ref", "GetAtt"].iter().any(|it| tagged.tag == *it) => {
+            let name = referenced(value).split('.').next().unwrap_or_default();
+            BTreeSet::from([name.to_owned()])
+        }
+        Value::Tagged(tagged) if tagged.tag == "Sub" => {
+            let text = substituted(value).split("${").skip(1);
+            let names = text.filter_map(|it| it.split(['.', '}']).next());
+            names.map(ToOwned::to_owned).collect()
+        }
+        Value::Tagged(tagged) => all_referenced(&tagged.value),
+        Value::Sequence(values) => values.iter().flat_map(all_referenced).collect(),
+        Value::Mapping(entries) => entries.values().flat_map(all_referenced).collect(),
+        _ => BTreeSet::new(),
     }
 }
 
@@ -324,4 +377,84 @@ fn every_function_logs_into_a_group_that_forgets() {
         assert_eq!(group["Type"], "AWS::Logs::LogGroup", "{}", function.id);
         assert!(!group["Properties"]["RetentionInDays"].is_null());
     }
+}
+
+#[test]
+fn a_function_gets_the_secret_that_it_uses_and_no_other() {
+    let (template, workspace) = (Template::read(), Workspace::find().unwrap());
+    let mut users = BTreeMap::new();
+    for function in template.of_kind(FUNCTION) {
+        let code = function.property("CodeUri").as_str().unwrap();
+        let name = code.trim_end_matches('/').rsplit('/').next().unwrap();
+        let main = workspace.join("functions").join(name).join("src/main.rs");
+        let main = std::fs::read_to_string(main).unwrap();
+        let used = SECRETS.iter().filter(|(call, ..)| main.contains(call));
+        let used: Vec<_> = used.collect();
+        users.insert(function.id, used.len());
+
+        let sources = used.iter().flat_map(|(.., sources)| sources);
+        let sources: BTreeSet<_> = sources.map(|it| (*it).to_owned()).collect();
+        // Nothing else about a function names a secret: no variable, and no permission.
+        let mut named = all_referenced(function.value);
+        named.retain(|it| template.is_secret(it));
+        assert_eq!(named, sources, "{}", function.id);
+
+        let variables = &function.property("Environment")["Variables"];
+        let variables = entries(variables).filter(|(_, value)| {
+            let references = all_referenced(value);
+            references.iter().any(|it| template.is_secret(it))
+        });
+        let variables: BTreeSet<_> = variables.map(|(name, _)| name).collect();
+        let expected = used.iter().map(|(_, variable, _)| *variable).collect();
+        assert_eq!(variables, expected, "{}", function.id);
+
+        let text = |value: &Value| serde_norway::to_string(value).unwrap();
+        let reads = function.statements();
+        let reads = reads.filter(|it| text(&it["Action"]).contains("secretsmanager"));
+        let reads: Vec<_> = reads.collect();
+        assert_eq!(reads.len(), used.len(), "{}", function.id);
+        for read in reads {
+            assert_eq!(read["Action"], "secretsmanager:GetSecretValue");
+            assert_eq!(all_referenced(&read["Resource"]), sources);
+        }
+        // All resources, or all actions, would be secrets, too.
+        for statement in function.statements() {
+            for values in [&statement["Action"], &statement["Resource"]] {
+                assert!(sequence(values).all(|it| it != "*"), "{}", function.id);
+            }
+        }
+    }
+    users.retain(|_, secrets| *secrets > 0);
+    assert_eq!(
+        users,
+        BTreeMap::from([("Notifier", 1), ("SlackWebhook", 1)])
+    );
+
+    // What all functions get is no secret.
+    let mut global = all_referenced(&template.0["Globals"]);
+    global.retain(|it| template.is_secret(it));
+    assert_eq!(global, BTreeSet::new());
+}
+
+#[test]
+fn the_text_of_a_secret_goes_nowhere_but_into_secrets_manager() {
+    let template = Template::read();
+    let mut stored = BTreeSet::new();
+    for it in template.resources() {
+        let mut texts = all_referenced(it.value);
+        texts.retain(|name| template.is_secret_text(name));
+        if it.kind == SECRET {
+            let text = referenced(it.property("SecretString"));
+            assert_eq!(texts, BTreeSet::from([text.to_owned()]), "{}", it.id);
+            stored.insert(text.to_owned());
+        } else {
+            assert_eq!(texts, BTreeSet::new(), "{}", it.id);
+        }
+    }
+    let parameters = entries(&template.0["Parameters"]).map(|(name, _)| name.to_owned());
+    let texts: BTreeSet<_> = parameters
+        .filter(|it| template.is_secret_text(it))
+        .collect();
+    assert_eq!(stored, texts);
+    assert_eq!(texts.len(), SECRETS.len());
 }

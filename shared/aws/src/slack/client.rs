@@ -6,9 +6,12 @@
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bematic::slack::{
-    Message,
-    api::{Destination, MAX_SEARCHED_MESSAGES, SlackApi, SlackError},
+use bematic::{
+    secret::CachedSecret,
+    slack::{
+        Message,
+        api::{Destination, MAX_SEARCHED_MESSAGES, SlackApi, SlackError},
+    },
 };
 use bematic_protocol::{
     ids::{CardSubject, ChannelId, MessageTs, UserId},
@@ -78,7 +81,7 @@ impl Transport for reqwest::Client {
 pub struct SlackClient {
     transport: Arc<dyn Transport>,
     base: String,
-    token: SecretString,
+    token: Arc<CachedSecret>,
 }
 
 impl SlackClient {
@@ -88,7 +91,7 @@ impl SlackClient {
     /// Returns a client for the API at `base` that gives up after `timeout`.
     pub fn new(
         base: &str,
-        token: SecretString,
+        token: Arc<CachedSecret>,
         timeout: Duration,
     ) -> Result<Self, ClientSetupError> {
         let http = reqwest::Client::builder()
@@ -103,7 +106,7 @@ impl SlackClient {
     pub fn with_transport(
         transport: Arc<dyn Transport>,
         base: &str,
-        token: SecretString,
+        token: Arc<CachedSecret>,
     ) -> Result<Self, ClientSetupError> {
         let base = Url::parse(base)?.as_str().trim_end_matches('/').to_owned();
         Ok(Self {
@@ -145,20 +148,47 @@ impl SlackClient {
         self.call_json(method, body).await
     }
 
+    /// Calls a method. If Slack refuses the token and the token has changed, as after a rotation, the
+    /// call is made once more.
     async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
         content_type: &str,
         body: String,
     ) -> Result<T, SlackError> {
+        let token = self.token.get().await;
+        let token = token.map_err(|error| SlackError::TokenUnknown {
+            method,
+            source: error.into(),
+        })?;
+        let called = self
+            .call_with_token(method, content_type, &body, &token.current)
+            .await;
+        if matches!(called, Err(SlackError::TokenRefused { .. }))
+            && let Some(changed) = self.token.changed_since(&token).await
+        {
+            return self
+                .call_with_token(method, content_type, &body, &changed.current)
+                .await;
+        }
+        called
+    }
+
+    async fn call_with_token<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        content_type: &str,
+        body: &str,
+        token: &SecretString,
+    ) -> Result<T, SlackError> {
         let sent = async {
-            let token = format!("Bearer {}", self.token.expose_secret());
+            let token = format!("Bearer {}", token.expose_secret());
             let mut token = HeaderValue::try_from(token)?;
             token.set_sensitive(true);
             let request = Request::post(format!("{}/{method}", self.base))
                 .header(AUTHORIZATION, token)
                 .header(CONTENT_TYPE, content_type)
-                .body(body.into_bytes())?;
+                .body(body.as_bytes().to_vec())?;
             self.transport.send(request).await
         };
         let answer = sent

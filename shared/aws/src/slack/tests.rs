@@ -3,29 +3,37 @@
 
 use std::{
     error::Error,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bematic::slack::{
-    Message,
-    api::{Destination, SlackApi, SlackError},
+use bematic::{
+    secret::{CachedSecret, KEEP, MIN_INTERVAL},
+    slack::{
+        Message,
+        api::{Destination, SlackApi, SlackError},
+    },
 };
 use bematic_protocol::{
     ids::{CardSubject, MessageTs},
-    time::Timestamp,
+    time::{Clock as _, Timestamp},
 };
+use fake_aws::{Failure, FailurePoint, FakeAws, Template};
 use http::{Request, Response, header};
 use local_slack::{Clock, Config, Fault, Server, Slack, Ts, handle};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{ClientSetupError, SlackClient, Transport, wire};
+use crate::secrets::SecretsManager;
 
 const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 const OTHER: &str = "0198c0de-0000-7000-8000-000000000002";
 const TOKEN: &str = "xoxb-secret";
+const TOKEN_ARN: &str = "bot-token";
 const CHANNEL: &str = "C0ENGINEERING";
 const ADA: &str = "U0ADA";
 /// The time in the local Slack, in Unix seconds.
@@ -45,10 +53,58 @@ impl Sent {
     }
 }
 
+/// A clock that a test sets, in Unix milliseconds.
+#[derive(Debug)]
+struct TestClock(AtomicU64);
+
+impl bematic_protocol::time::Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Relaxed))
+    }
+}
+
+/// The bot token in Secrets Manager.
+#[derive(Debug)]
+struct StoredToken {
+    aws: FakeAws,
+    clock: Arc<TestClock>,
+}
+
+impl StoredToken {
+    fn new() -> Self {
+        let aws = FakeAws::new(&Template::parse("{}").unwrap(), Arc::new(|| 0));
+        aws.secrets().put(TOKEN_ARN, TOKEN, 0);
+        let clock = Arc::new(TestClock(AtomicU64::new(NOW * 1000)));
+        Self { aws, clock }
+    }
+
+    fn cached(&self) -> Arc<CachedSecret> {
+        let source = SecretsManager::new(&self.aws.sdk_config(), TOKEN_ARN.to_owned());
+        Arc::new(CachedSecret::new(Arc::new(source), self.clock.clone()))
+    }
+
+    /// Stores another token now.
+    fn replace(&self, token: &str) {
+        let now = self.clock.now().as_millis();
+        self.aws.secrets().put(TOKEN_ARN, token, now);
+    }
+
+    fn pass(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.clock.0.fetch_add(millis, Relaxed);
+    }
+
+    /// Returns how often the token was read since the last call.
+    fn reads(&self) -> usize {
+        self.aws.calls().take().len()
+    }
+}
+
 /// The local Slack in process, with the requests that it received.
 #[derive(Debug)]
 struct Fixture {
     slack: Arc<Slack>,
+    token: StoredToken,
     sent: Mutex<Vec<Sent>>,
 }
 
@@ -57,11 +113,12 @@ impl Fixture {
         let mut config = Config::new("signing-secret", TOKEN);
         config.clock = Clock::new(|| NOW * 1_000_000);
         let (slack, sent) = (Slack::new(config), Mutex::default());
-        Arc::new(Self { slack, sent })
+        let token = StoredToken::new();
+        Arc::new(Self { slack, token, sent })
     }
 
     fn client(self: &Arc<Self>) -> SlackClient {
-        let token = SecretString::from(TOKEN);
+        let token = self.token.cached();
         SlackClient::with_transport(self.clone(), "http://slack.invalid/api/", token).unwrap()
     }
 
@@ -87,7 +144,7 @@ impl Transport for Fixture {
 }
 
 fn client(url: &str) -> SlackClient {
-    SlackClient::new(url, SecretString::from(TOKEN), Duration::from_secs(5)).unwrap()
+    SlackClient::new(url, StoredToken::new().cached(), Duration::from_secs(5)).unwrap()
 }
 
 fn to(thread: Option<Ts>) -> Destination {
@@ -278,7 +335,7 @@ fn the_answer_decides_the_kind_of_the_error() {
         (
             200,
             r#"{"ok":false,"error":"invalid_auth"}"#,
-            "SLACK_UNAVAILABLE",
+            "SLACK_TOKEN_REFUSED",
         ),
         (200, r#"{"ok":false}"#, "SLACK_REFUSED"),
         (404, "no such page", "SLACK_REFUSED"),
@@ -351,7 +408,7 @@ async fn an_unreachable_slack_is_unavailable_and_the_token_stays_secret() {
 async fn a_call_without_an_answer_times_out() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
-    let token = SecretString::from(TOKEN);
+    let token = StoredToken::new().cached();
     let client = SlackClient::new(&url, token, Duration::from_millis(50)).unwrap();
     let sent = client.post(&to(None), &Message::plain("hi"), None).await;
     assert_eq!(sent.unwrap_err().code(), "SLACK_UNAVAILABLE");
@@ -359,6 +416,78 @@ async fn a_call_without_an_answer_times_out() {
 
 #[test]
 fn an_address_that_is_not_a_url_is_refused() {
-    let made = SlackClient::new("slack", SecretString::from(TOKEN), Duration::from_secs(1));
+    let made = SlackClient::new("slack", StoredToken::new().cached(), Duration::from_secs(1));
     assert!(matches!(made, Err(ClientSetupError::Url(_))));
+}
+
+/// Posts a message as the notifier does.
+async fn post(client: &SlackClient) -> Result<MessageTs, SlackError> {
+    client.post(&to(None), &Message::plain("hi"), None).await
+}
+
+#[tokio::test]
+async fn the_token_is_read_at_the_first_call_and_then_once_in_some_minutes() {
+    let fixture = Fixture::new();
+    let client = fixture.client();
+    assert_eq!(fixture.token.reads(), 0);
+    for _ in 0..20 {
+        post(&client).await.unwrap();
+    }
+    assert_eq!(fixture.token.reads(), 1);
+    fixture.token.pass(KEEP);
+    post(&client).await.unwrap();
+    assert_eq!(fixture.token.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_is_used_at_once_and_slack_is_called_again() {
+    let fixture = Fixture::new();
+    fixture.token.replace("xoxb-old");
+    let client = fixture.client();
+    assert_eq!(
+        post(&client).await.unwrap_err().code(),
+        "SLACK_TOKEN_REFUSED"
+    );
+    fixture.token.pass(MIN_INTERVAL);
+    fixture.token.replace(TOKEN);
+    fixture.sent();
+    post(&client).await.unwrap();
+    let tokens: Vec<_> = fixture.sent().into_iter().map(|sent| sent.token).collect();
+    assert_eq!(
+        tokens,
+        ["Bearer xoxb-old".to_owned(), format!("Bearer {TOKEN}")]
+    );
+    assert_eq!(fixture.token.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_slack_goes_on_refusing_is_read_once_in_an_interval() {
+    let fixture = Fixture::new();
+    fixture.token.replace("xoxb-old");
+    let client = fixture.client();
+    for _ in 0..5 {
+        let error = post(&client).await.unwrap_err();
+        assert!(error.is_transient(), "the card is refreshed later");
+    }
+    assert_eq!(fixture.sent().len(), 5, "one call each");
+    assert_eq!(fixture.token.reads(), 1);
+    fixture.token.pass(MIN_INTERVAL);
+    for _ in 0..5 {
+        post(&client).await.unwrap_err();
+    }
+    assert_eq!(fixture.sent().len(), 5);
+    assert_eq!(fixture.token.reads(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_read_is_named_and_slack_is_not_called() {
+    let fixture = Fixture::new();
+    let client = fixture.client();
+    let failures = fixture.token.aws.planned_failures();
+    failures.arm(0, FailurePoint::Before, Failure::Internal);
+    let error = post(&client).await.unwrap_err();
+    assert_eq!(error.code(), "SECRET_UNAVAILABLE");
+    assert!(error.is_transient());
+    assert!(fixture.sent().is_empty());
+    post(&client).await.unwrap();
 }

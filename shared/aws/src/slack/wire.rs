@@ -101,14 +101,10 @@ pub(super) fn interpret_response<T: DeserializeOwned>(
         | "fatal_error"
         | "service_unavailable"
         | "request_timeout"
-        | "team_added_to_org"
-        // Errors of the token, which a person repairs; until then the message is retried.
-        | "invalid_auth"
-        | "not_authed"
-        | "account_inactive"
-        | "token_revoked"
-        | "token_expired"
-        | "missing_scope" => unavailable_error(method, error),
+        | "team_added_to_org" => unavailable_error(method, error),
+        // Until the token is repaired or replaced, the message is retried.
+        "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired"
+        | "missing_scope" => SlackError::TokenRefused { method, error },
         _ => SlackError::Refused { method, error },
     })
 }

@@ -7,6 +7,7 @@ mod gateway;
 mod outcome;
 mod people;
 mod queues;
+mod secrets;
 mod tasks;
 
 use std::{sync::Arc, time::Duration};
@@ -39,6 +40,7 @@ pub use self::{
         BatchMessage, BatchQueue, DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications,
         NotifyMessage, SourceMessage, SourceQueue, TextReply,
     },
+    secrets::{SecretSource, SecretVersion},
     tasks::{
         AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, ClaimConditions,
         ClaimOutcome, Deadlines, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,

@@ -86,6 +86,23 @@ pub enum SlackError {
         /// Slack's name for the reason.
         error: String,
     },
+    /// Slack does not accept the bot token, or what it may do: a person has to repair it.
+    #[error("Slack does not accept the bot token for {method}: {error}")]
+    TokenRefused {
+        /// The method.
+        method: &'static str,
+        /// Slack's name for the reason, such as `token_revoked`.
+        error: String,
+    },
+    /// The bot token cannot be read: the call was not made.
+    #[error("the bot token for {method} is not known")]
+    TokenUnknown {
+        /// The method.
+        method: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// Slack sent no answer, or no valid one: whether the call took effect is unknown.
     #[error("Slack did not answer {method}")]
     Unavailable {
@@ -104,12 +121,20 @@ impl SlackError {
             Self::RateLimited { .. } => "SLACK_RATE_LIMITED",
             Self::Refused { .. } => "SLACK_REFUSED",
             Self::Gone { .. } => "SLACK_MESSAGE_GONE",
+            Self::TokenRefused { .. } => "SLACK_TOKEN_REFUSED",
+            Self::TokenUnknown { .. } => "SECRET_UNAVAILABLE",
             Self::Unavailable { .. } => "SLACK_UNAVAILABLE",
         }
     }
 
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
+        match self {
+            Self::RateLimited { .. }
+            | Self::TokenRefused { .. }
+            | Self::TokenUnknown { .. }
+            | Self::Unavailable { .. } => true,
+            Self::Refused { .. } | Self::Gone { .. } => false,
+        }
     }
 }

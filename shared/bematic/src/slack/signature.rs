@@ -47,30 +47,48 @@ impl SignatureError {
     }
 }
 
-/// Verifies that Slack sent `body` about now.
-pub fn verify(
-    secret: &SecretString,
-    timestamp: Option<&str>,
-    signature: Option<&str>,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<(), SignatureError> {
-    let timestamp = timestamp.ok_or(SignatureError::MissingHeader(TIMESTAMP_HEADER))?;
-    let signature = signature.ok_or(SignatureError::MissingHeader(SIGNATURE_HEADER))?;
-    let at: u64 = timestamp
-        .parse()
-        .map_err(|_| SignatureError::MalformedTimestamp)?;
-    let off_by_secs = now.as_secs().abs_diff(at);
-    if off_by_secs > MAX_AGE.as_secs() {
-        return Err(SignatureError::Stale { off_by_secs });
+/// A signature of about now, of which it is not known yet whether it is Slack's.
+#[derive(Debug)]
+pub struct Signature<'a> {
+    timestamp: &'a str,
+    body: &'a [u8],
+    digest: Vec<u8>,
+}
+
+impl<'a> Signature<'a> {
+    /// Parses the signature of a request with this body. What fails here needs no secret.
+    pub fn parse(
+        timestamp: Option<&'a str>,
+        signature: Option<&str>,
+        body: &'a [u8],
+        now: Timestamp,
+    ) -> Result<Self, SignatureError> {
+        let timestamp = timestamp.ok_or(SignatureError::MissingHeader(TIMESTAMP_HEADER))?;
+        let signature = signature.ok_or(SignatureError::MissingHeader(SIGNATURE_HEADER))?;
+        let at: u64 = timestamp
+            .parse()
+            .map_err(|_| SignatureError::MalformedTimestamp)?;
+        let off_by_secs = now.as_secs().abs_diff(at);
+        if off_by_secs > MAX_AGE.as_secs() {
+            return Err(SignatureError::Stale { off_by_secs });
+        }
+        let digest = signature
+            .strip_prefix("v0=")
+            .and_then(|digits| hex::decode(digits).ok())
+            .ok_or(SignatureError::Mismatch)?;
+        Ok(Self {
+            timestamp,
+            body,
+            digest,
+        })
     }
-    let expected = signature
-        .strip_prefix("v0=")
-        .and_then(|digits| hex::decode(digits).ok())
-        .ok_or(SignatureError::Mismatch)?;
-    mac(secret, timestamp, body)?
-        .verify_slice(&expected)
-        .map_err(|_| SignatureError::Mismatch)
+
+    /// Verifies that whoever signed knows the secret.
+    pub fn verify(&self, secret: &SecretString) -> Result<(), SignatureError> {
+        mac(secret, self.timestamp, self.body)?
+            .verify_slice(&self.digest)
+            .map_err(|_| SignatureError::Mismatch)
+    }
 }
 
 /// Returns the signature header of `body`, as Slack would send it. HMAC takes a secret of any length.
@@ -111,8 +129,8 @@ mod tests {
     }
 
     fn check(secret: &str, body: &[u8], signature: &str, now: u64) -> Result<(), SignatureError> {
-        let secret = SecretString::from(secret);
-        verify(&secret, Some(TIMESTAMP), Some(signature), body, at(now))
+        let signature = Signature::parse(Some(TIMESTAMP), Some(signature), body, at(now))?;
+        signature.verify(&SecretString::from(secret))
     }
 
     #[test]
@@ -158,8 +176,8 @@ mod tests {
 
     #[test]
     fn headers_that_are_missing_or_malformed_are_named() {
-        let secret = SecretString::from(SECRET);
-        let check = |timestamp, signature| verify(&secret, timestamp, signature, BODY, at(0));
+        let check =
+            |timestamp, signature| Signature::parse(timestamp, signature, BODY, at(0)).map(drop);
         assert_eq!(
             check(None, Some(SIGNATURE)),
             Err(SignatureError::MissingHeader(TIMESTAMP_HEADER))
@@ -181,7 +199,7 @@ mod tests {
         let secret = SecretString::from(SECRET);
         let body = [0xff, 0x00, 0xfe];
         let signature = sign(&secret, "100", &body).unwrap();
-        let check = verify(&secret, Some("100"), Some(&signature), &body, at(100));
-        assert_eq!(check, Ok(()));
+        let signature = Signature::parse(Some("100"), Some(&signature), &body, at(100));
+        assert_eq!(signature.unwrap().verify(&secret), Ok(()));
     }
 }

@@ -6,13 +6,13 @@ mod health_check;
 mod http;
 mod operator;
 mod run;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::time::Timestamp;
-use secrecy::SecretString;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use self::health_check::HealthCheck;
@@ -25,11 +25,12 @@ use crate::{
     command::{self, BreakerOrder, Command},
     error::{BematicError, Result, chain},
     ports::{Ports, TextReply},
+    secret::CachedSecret,
     slack::{
         CommandReply,
         card::{CardAction, RESET_ACTION_ID},
         inbound::{self, ButtonPress, Endpoint, Inbound, Installation, Mention, SlashCommand},
-        signature, text,
+        text,
     },
     task::Origin,
 };
@@ -41,16 +42,16 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 /// Handles Slack's requests.
 pub struct Webhook {
     ports: Arc<Ports>,
-    secret: SecretString,
+    signing_secret: Arc<CachedSecret>,
     health_check: HealthCheck,
     executor: CommandExecutor,
 }
 
 impl Webhook {
-    /// Creates a webhook of the app with this signing secret.
-    pub fn new(ports: Arc<Ports>, secret: SecretString) -> Self {
+    /// Creates a webhook of the app with this signing secret, which is read at the first request.
+    pub fn new(ports: Arc<Ports>, signing_secret: Arc<CachedSecret>) -> Self {
         Self {
-            secret,
+            signing_secret,
             health_check: HealthCheck::new(ports.clone()),
             executor: CommandExecutor::new(ports.clone()),
             ports,
@@ -67,24 +68,18 @@ impl Webhook {
             _ => return Response::error(404, "NOT_FOUND"),
         };
         let now = self.ports.clock.now();
-        let Request {
-            timestamp,
-            signature,
-            body,
-            ..
-        } = request;
-        if let Err(error) = signature::verify(&self.secret, timestamp, signature, body, now) {
-            warn!(code = error.code(), %error, "request refused");
-            return Response::error(401, error.code());
+        let deadline = answer_deadline();
+        if let Err(error) = verify::verify(&self.signing_secret, request, now).await {
+            return error.logged_response();
         }
-        match inbound::parse(endpoint, body) {
+        match inbound::parse(endpoint, request.body) {
             Ok(request) => match self.foreign_installation_code(&request.installation) {
                 Some(code) => {
                     let Installation { team_id, app_id } = request.installation;
                     warn!(code, team = team_id, app = app_id, "request refused");
                     Response::error(403, code)
                 }
-                None => self.handle_inbound(request.inbound, now).await,
+                None => self.handle_inbound(request.inbound, now, deadline).await,
             },
             Err(error) => {
                 warn!(code = error.code(), %error, "request cannot be parsed");
@@ -113,13 +108,18 @@ impl Webhook {
     }
 
     /// Handles a parsed request, by its kind.
-    async fn handle_inbound(&self, inbound: Inbound, now: Timestamp) -> Response {
+    async fn handle_inbound(
+        &self,
+        inbound: Inbound,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Response {
         match inbound {
-            Inbound::Command(command) => self.handle_slash_command(command, now).await,
+            Inbound::Command(command) => self.handle_slash_command(command, now, deadline).await,
             // The response to a mention is not shown; anything but 200 makes Slack repeat the event,
             // which creates nothing twice.
             Inbound::Mention(mention) => {
-                respond_whether_done(self.handle_mention(mention, now)).await
+                respond_whether_done(self.handle_mention(mention, now), deadline).await
             }
             Inbound::UrlVerification { challenge } => {
                 Response::ok(Some(json!({ "challenge": challenge })))
@@ -127,7 +127,7 @@ impl Webhook {
             // The result is seen in the message of the button. Slack shows anything but 200 as a
             // failure.
             Inbound::Action(action) => {
-                respond_whether_done(self.handle_button_press(action, now)).await
+                respond_whether_done(self.handle_button_press(action, now), deadline).await
             }
             Inbound::Ignored { kind } => {
                 info!(kind, "event ignored");
@@ -137,7 +137,12 @@ impl Webhook {
     }
 
     /// Answers a slash command in the response; Slack does not repeat it.
-    async fn handle_slash_command(&self, slash: SlashCommand, now: Timestamp) -> Response {
+    async fn handle_slash_command(
+        &self,
+        slash: SlashCommand,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Response {
         let request = format!("command-{}", slash.trigger_id);
         let origin = Origin {
             channel_id: slash.channel_id,
@@ -158,7 +163,7 @@ impl Webhook {
                 }
             }
         };
-        let reply = match timeout(ANSWER_WITHIN, work).await {
+        let reply = match timeout_at(deadline, work).await {
             Ok(Ok(CommandOutcome::Done(reply) | CommandOutcome::TaskCreated(_, reply))) => reply,
             Ok(Ok(CommandOutcome::Refused { text, .. })) => CommandReply::ephemeral(text),
             Ok(Err(error)) => {
@@ -261,12 +266,24 @@ fn button_command(press: &ButtonPress) -> Option<Command> {
 }
 
 /// Returns the response to a request whose answer is only a status: 200 if `work` was done in time.
-async fn respond_whether_done(work: impl Future<Output = Result<()>>) -> Response {
-    match timeout(ANSWER_WITHIN, work).await {
+async fn respond_whether_done(
+    work: impl Future<Output = Result<()>>,
+    deadline: Instant,
+) -> Response {
+    match timeout_at(deadline, work).await {
         Ok(Ok(())) => Response::ok(None),
         Ok(Err(error)) => Response::error(503, logged_error_code(&error)),
         Err(_) => Response::error(503, logged_timeout_code()),
     }
+}
+
+/// Returns the time by which a request that has just arrived is answered.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the timer of a time limit reads the same clock"
+)]
+fn answer_deadline() -> Instant {
+    Instant::now() + ANSWER_WITHIN
 }
 
 /// Logs an error, and returns its code.

@@ -33,6 +33,10 @@ use super::{
     store::{AGENTS, TASKS},
 };
 
+/// The ARN of the signing secret, as its calls name it.
+pub(crate) const SIGNING_SECRET: &str = "signing-secret";
+/// The ARN of the bot token.
+pub(super) const BOT_TOKEN: &str = "bot-token";
 /// The signing secret of the Slack app.
 pub(crate) const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
@@ -60,6 +64,8 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
         ("FIRST_ADMINS", "U1, U2".to_owned()),
         ("SLACK_TEAM_ID", "T1,T2".to_owned()),
         ("SLACK_APP_ID", "A1".to_owned()),
+        ("SLACK_SIGNING_SECRET_ARN", SIGNING_SECRET.to_owned()),
+        ("SLACK_BOT_TOKEN_ARN", BOT_TOKEN.to_owned()),
     ];
     let set = set.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let variables = variables.into_iter().chain(set);
@@ -110,8 +116,16 @@ impl World {
         Sweeper::new(self.ports())
     }
 
+    /// Returns a webhook that knows the signing secret already, so that a test counts the other calls.
     pub(crate) fn webhook(&self) -> Webhook {
-        Webhook::new(self.ports(), SECRET.into())
+        let unobserved = app(&self.aws.unobserved(), &self.time, &[]);
+        Webhook::new(self.ports(), unobserved.signing_secret().unwrap())
+    }
+
+    /// Returns a webhook whose reading of the signing secret is counted among the calls, and can fail.
+    pub(crate) fn webhook_that_reads_its_secret(&self) -> Webhook {
+        let secret = app(&self.aws, &self.time, &[]).signing_secret();
+        Webhook::new(self.ports(), secret.unwrap())
     }
 
     /// Invokes the dispatcher with the due messages of its queue, as Lambda does.

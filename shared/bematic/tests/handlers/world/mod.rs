@@ -32,11 +32,18 @@ use uuid::Uuid;
 pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
-    functions::{SECRET, queue_id},
+    functions::{SECRET, SIGNING_SECRET, queue_id},
     operators::{actor, execute, states, try_execute},
     slack::Slack,
 };
-use self::{calls::ToAws, fixed::Fixed, functions::app, out::Out, store::Store};
+use self::{
+    calls::ToAws,
+    fixed::Fixed,
+    functions::{BOT_TOKEN, app},
+    out::Out,
+    slack::TOKEN,
+    store::Store,
+};
 
 /// The agent that every world has.
 pub(crate) const AGENT: &str = "box";
@@ -75,14 +82,19 @@ impl World {
         let calls = Arc::new(Calls::default());
         aws.calls().set_recording(false);
         aws.add_hook(ToAws(calls.clone()));
-        let unobserved = app(&aws.unobserved(), &time, &[]).ports();
+        for (arn, secret) in [(SIGNING_SECRET, SECRET), (BOT_TOKEN, TOKEN)] {
+            aws.secrets().put(arn, secret, 0);
+        }
+        let unobserved_app = app(&aws.unobserved(), &time, &[]);
+        let unobserved = unobserved_app.ports();
+        let bot_token = unobserved_app.bot_token().unwrap();
         let world = Self {
             store: Store {
                 aws: aws.clone(),
                 ports: unobserved.clone(),
             },
             out: Out::new(aws.clone()),
-            slack: Slack::new(calls.clone(), time.clone()),
+            slack: Slack::new(calls.clone(), time.clone(), bot_token),
             key: ApiKey::from_random([7; 32]),
             ports: app(&aws, &time, &[]).ports(),
             unobserved,

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use bematic::slack::api::SlackApi;
+use bematic::{secret::CachedSecret, slack::api::SlackApi};
 use bematic_aws::slack::{SlackClient, Transport};
 use bematic_protocol::time::Clock as _;
 use fake_aws::FailurePoint;
@@ -12,7 +12,8 @@ use local_slack::{Channel, Clock, Config, Fault, Message, handle};
 
 use super::{CHANNEL, Calls, OPERATIONS, fixed::Fixed};
 
-const TOKEN: &str = "xoxb-secret";
+/// The bot token.
+pub(super) const TOKEN: &str = "xoxb-secret";
 /// A person of the workspace.
 const PERSON: &str = "U0ADA";
 
@@ -24,7 +25,7 @@ pub(crate) struct Slack {
 }
 
 impl Slack {
-    pub(super) fn new(calls: Arc<Calls>, time: Arc<Fixed>) -> Self {
+    pub(super) fn new(calls: Arc<Calls>, time: Arc<Fixed>, token: Arc<CachedSecret>) -> Self {
         let mut config = Config::new("signing-secret", TOKEN);
         config.clock = Clock::new(move || time.now().as_millis() * 1000);
         config.channels = [CHANNEL, OPERATIONS].map(channel).into();
@@ -33,8 +34,7 @@ impl Slack {
             slack: slack.clone(),
             calls,
         });
-        let client =
-            SlackClient::with_transport(transport, "http://slack.invalid/api", TOKEN.into());
+        let client = SlackClient::with_transport(transport, "http://slack.invalid/api", token);
         Self {
             slack,
             client: Arc::new(client.unwrap()),

@@ -2,6 +2,7 @@
 
 mod breakers;
 mod roles;
+mod secrets;
 
 use std::time::Duration;
 
