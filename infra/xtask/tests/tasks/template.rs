@@ -459,3 +459,51 @@ fn the_text_of_a_secret_goes_nowhere_but_into_secrets_manager() {
     assert_eq!(stored, texts);
     assert_eq!(texts.len(), SECRETS.len());
 }
+
+/// Evaluates a condition of a rule, with these parameters.
+fn holds(condition: &Value, parameters: &BTreeMap<&str, &str>) -> bool {
+    let Value::Tagged(function) = condition else {
+        panic!("{condition:?}");
+    };
+    let mut operands = sequence(&function.value);
+    match function.tag.to_string().as_str() {
+        "!Or" => operands.any(|it| holds(it, parameters)),
+        "!And" => operands.all(|it| holds(it, parameters)),
+        "!Not" => !operands.all(|it| holds(it, parameters)),
+        "!Equals" => {
+            let mut values = operands.map(|it| match it {
+                Value::Tagged(_) => parameters[referenced(it)],
+                text => text.as_str().unwrap(),
+            });
+            values.next() == values.next()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn each_secret_is_given_in_one_way_and_in_no_other() {
+    let template = Template::read();
+    for name in ["SlackSigningSecret", "SlackBotToken"] {
+        let arn = format!("{name}Arn");
+        for it in [name, &arn] {
+            assert_eq!(template.0["Parameters"][it]["Default"], "", "{it}");
+        }
+        let rule = &template.0["Rules"][format!("{name}IsGivenOnce")];
+        assert!(rule["RuleCondition"].is_null(), "it always applies");
+        for (text, id, accepted) in [
+            ("", "", false),
+            ("x", "", true),
+            ("", "arn:", true),
+            ("x", "arn:", false),
+        ] {
+            let parameters = BTreeMap::from([(name, text), (&*arn, id)]);
+            for assertion in sequence(&rule["Assertions"]) {
+                let given = holds(&assertion["Assert"], &parameters);
+                assert_eq!(given, accepted, "{parameters:?}");
+                let told = assertion["AssertDescription"].as_str().unwrap();
+                assert!(told.contains(name) && told.contains(&arn), "{told}");
+            }
+        }
+    }
+}
