@@ -14,6 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env(CallTimeLimits::USUAL).await?;
+    app.require_keys_table()?;
     let ports = &app.ports();
     run(service_fn(async |event: LambdaEvent<Handshake>| {
         let policy = authorize(ports, &event.payload).await;

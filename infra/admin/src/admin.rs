@@ -1,34 +1,23 @@
-//! The operations of the administration: agents and keys, breakers, projects, dead letters.
+//! The operations of the administration: agents, breakers, projects, dead letters. Those on keys are
+//! in [`crate::keys`].
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
-use bematic::agent::{Agent, ApiKey, Project, Route};
+use bematic::agent::{Agent, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
 use bematic::dead_letter::QueueName;
 use bematic::ports::{Agents as _, BreakerChange, Breakers as _, Created, Projects as _, Written};
 use bematic_aws::config::QueueUrlPair;
 use bematic_aws::queue::SqsDeadLetters;
-use bematic_aws::store::{AgentStore, ProjectStore};
+use bematic_aws::store::{AgentStore, KeyStore, ProjectStore};
 use bematic_protocol::ids::{AgentId, ChannelId};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use clap::Args;
 use garde::Validate as _;
-use rand::TryRng as _;
-use rand::rngs::SysRng;
-use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::deployment::Deployment;
-
-/// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuedKey {
-    /// The agent's id.
-    pub agent_id: AgentId,
-    /// The key.
-    pub api_key: String,
-}
+use crate::keys::IssuedKey;
 
 /// A project to be created.
 #[derive(Debug, Clone, Args)]
@@ -124,9 +113,10 @@ impl ProjectChanges {
 /// The administration of one deployment.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    agents: AgentStore,
+    pub(crate) agents: AgentStore,
+    pub(crate) keys: KeyStore,
     pub(crate) projects: ProjectStore,
-    deployment: Deployment,
+    pub(crate) deployment: Deployment,
 }
 
 impl Admin {
@@ -134,7 +124,9 @@ impl Admin {
     pub fn new(deployment: Deployment) -> Self {
         let client = Client::new(&deployment.config);
         let table = &deployment.tables.agents;
+        let keys = Some(deployment.tables.keys.clone());
         Self {
+            keys: KeyStore::new(client.clone(), keys, table.clone()),
             agents: AgentStore::new(client.clone(), table.clone()),
             projects: ProjectStore::new(client, table.clone()),
             deployment,
@@ -154,26 +146,12 @@ impl Admin {
         if matches!(created, Created::Existing(())) && !add_key {
             bail!("the agent {id} exists; --add-key gives it another key");
         }
-        let mut bytes = [0; 32];
-        let random = SysRng.try_fill_bytes(&mut bytes);
-        random.context("the system has no random numbers")?;
-        let key = ApiKey::from_random(bytes);
-        self.agents.add_key(&id, &key.hash(), now).await?;
-        Ok(IssuedKey {
-            agent_id: id,
-            api_key: key.expose().to_owned(),
-        })
+        self.issue_key(id, now).await
     }
 
     /// Lists all agents.
     pub async fn list_agents(&self) -> Result<Vec<Agent>> {
         Ok(self.agents.list().await?)
-    }
-
-    /// Revokes all keys of an agent: none of them opens a connection any more. Returns how many.
-    pub(crate) async fn revoke_agent_keys(&self, id: &AgentId) -> Result<usize> {
-        self.require_agent_exists(id).await?;
-        Ok(self.agents.revoke_keys(id).await?)
     }
 
     /// Returns the agent's circuit breaker.
@@ -270,10 +248,15 @@ impl Admin {
     }
 
     async fn require_agent_exists(&self, id: &AgentId) -> Result<()> {
-        if self.agents.find(id).await?.is_none() {
-            bail!("there is no agent {id}; `bematic agent list` shows all agents");
-        }
-        Ok(())
+        self.find_agent(id).await.map(drop)
+    }
+
+    /// Returns an agent that has to exist.
+    pub(crate) async fn find_agent(&self, id: &AgentId) -> Result<Agent> {
+        let agent = self.agents.find(id).await?;
+        agent.with_context(|| {
+            format!("there is no agent {id}; `bematic agent list` shows all agents")
+        })
     }
 
     /// Returns the queues' dead-letter queues.

@@ -2,14 +2,16 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bematic::agent::{Agent, Project, Route};
+use bematic::agent::{Agent, KeyId, KeyPrefix, Project, Route};
 use bematic::dead_letter::{DeadLetterQueueSummary, QueueName};
 use bematic::error::{QueueError, StoreError};
 use bematic::ports::{DeadLetterQueues as _, Projects as _};
 use bematic_protocol::ids::{AgentId, ChannelId};
 use bematic_protocol::time::Timestamp;
+use chrono::{DateTime, SecondsFormat};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -19,6 +21,7 @@ use strum::IntoEnumIterator as _;
 use crate::admin::{Admin, NewProject, ProjectChanges};
 use crate::breaker::{self, BreakerArgs};
 use crate::deployment::{Deployment, LocalStackFile, STACK_FILE_VARIABLE};
+use crate::keys::{IssuedKey, KeySummary};
 
 /// Administer a deployment of Bematic: agents and their keys, projects, dead letters.
 #[derive(Debug, Parser)]
@@ -56,7 +59,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create agents, list them, revoke their keys, configure their circuit breakers.
+    /// Create agents, list them, rotate and revoke their keys, configure their circuit breakers.
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Create the projects of channels, list them, delete them.
@@ -89,10 +92,37 @@ Examples:
     },
     /// List all agents.
     List,
-    /// Revoke all keys of an agent: none of them opens a connection any more.
+    /// List the keys of an agent, with the time at which each was last used to connect.
+    Keys {
+        /// The agent's id.
+        id: AgentId,
+    },
+    /// Issue another key of an agent, and print it; the present ones are refused after a while.
+    #[command(after_help = "\
+A connection that was opened with an old key lives on until it ends, for at most two hours.
+
+Examples:
+  bematic agent rotate build-box
+  bematic agent rotate build-box --overlap 2h")]
+    Rotate {
+        /// The agent's id.
+        id: AgentId,
+        /// How long the present keys remain valid, such as 30m, 24h or 7d; 0m refuses them at once.
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_overlap)]
+        overlap: Duration,
+    },
+    /// Revoke one key of an agent, or all: none opens a connection any more, and the agent's
+    /// connection is closed if it was opened with one of them.
+    #[command(after_help = "\
+Examples:
+  bematic agent revoke build-box                 all keys
+  bematic agent revoke build-box --key 3fa9      one of those that `bematic agent keys` lists")]
     Revoke {
         /// The agent's id.
         id: AgentId,
+        /// The beginning of the id of the key, at least 4 digits.
+        #[arg(long, value_name = "PREFIX")]
+        key: Option<KeyPrefix>,
     },
     /// Give an agent's circuit breaker settings of its own, or show them.
     #[command(after_help = "\
@@ -229,12 +259,15 @@ async fn execute_agent_command(admin: &Admin, command: AgentCommand, json: bool)
     match command {
         AgentCommand::Create { id, add_key } => {
             let created = admin.create_agent(id, add_key).await?;
-            json_or_text(json, &created, || {
-                format!(
-                    "agent  {}\nkey    {}\nThe key is not shown again.",
-                    created.agent_id, created.api_key
-                )
-            })
+            json_or_text(json, &created, || format_issued_key(&created))
+        }
+        AgentCommand::Rotate { id, overlap } => {
+            let issued = admin.rotate_keys(&id, overlap).await?;
+            json_or_text(json, &issued, || format_issued_key(&issued))
+        }
+        AgentCommand::Keys { id } => {
+            let keys = admin.list_keys(&id).await?;
+            json_or_text(json, &keys, || join_rows(&keys, "no keys", key_row))
         }
         AgentCommand::List => {
             let agents = admin.list_agents().await?;
@@ -243,10 +276,20 @@ async fn execute_agent_command(admin: &Admin, command: AgentCommand, json: bool)
                 join_rows(&agents, "no agents yet", agent_row)
             })
         }
-        AgentCommand::Revoke { id } => {
-            let keys = admin.revoke_agent_keys(&id).await?;
-            json_or_text(json, &json!({ "agentId": id, "keys": keys }), || {
-                format!("keys revoked: {keys}, of {id}")
+        AgentCommand::Revoke { id, key } => {
+            let revoked = admin.revoke_keys(&id, key.as_ref()).await?;
+            json_or_text(json, &revoked, || {
+                let ids: Vec<_> = revoked.key_ids.iter().map(KeyId::as_str).collect();
+                let ids = if ids.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", ids.join(", "))
+                };
+                let closed = match &revoked.closed_connection {
+                    Some(connection) => format!("\nits connection {connection} is closed"),
+                    None => String::new(),
+                };
+                format!("keys revoked: {}, of {id}{ids}{closed}", revoked.keys)
             })
         }
         AgentCommand::Breaker {
@@ -349,6 +392,58 @@ fn agent_row(agent: &AgentSummary) -> String {
     format!("{:<24} {state:<10} {tasks}/{capacity} tasks", id.as_str())
 }
 
+fn format_issued_key(issued: &IssuedKey) -> String {
+    let IssuedKey {
+        agent_id,
+        api_key,
+        key_id,
+    } = issued;
+    format!("agent  {agent_id}\nkey    {api_key}\nid     {key_id}\nThe key is not shown again.")
+}
+
+fn key_row(key: &KeySummary) -> String {
+    let valid_until = match key.valid_until {
+        Some(until) => format!("valid until {}", format_time(until)),
+        None => "valid".to_owned(),
+    };
+    let used = match key.last_used_at {
+        Some(at) => format!("last used {}", format_time(at)),
+        None => "never used".to_owned(),
+    };
+    let created = format_time(key.created_at);
+    format!(
+        "{}  created {created}  {valid_until:<32}  {used}",
+        key.key_id
+    )
+}
+
+/// Writes a time as RFC 3339 does, in UTC.
+fn format_time(at: Timestamp) -> String {
+    let millis = i64::try_from(at.as_millis()).ok();
+    let time = millis.and_then(DateTime::from_timestamp_millis);
+    time.map_or_else(
+        || at.to_string(),
+        |time| time.to_rfc3339_opts(SecondsFormat::Secs, true),
+    )
+}
+
+/// Parses an overlap of up to a year: minutes, hours or days.
+fn parse_overlap(text: &str) -> Result<Duration, String> {
+    const MAX: u64 = 365 * 24 * 60 * 60;
+    let (number, unit) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
+    let secs = match unit {
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    let number = number.parse::<u64>().ok().filter(|_| secs > 0);
+    let secs = number.and_then(|number| number.checked_mul(secs));
+    let secs = secs.filter(|secs| *secs <= MAX);
+    secs.map(Duration::from_secs)
+        .ok_or_else(|| "expected a time such as 30m, 24h or 7d, of at most a year".to_owned())
+}
+
 fn project_row(project: &Project) -> String {
     let agents = match &project.route {
         Route::Any => "any agent".to_owned(),
@@ -375,4 +470,49 @@ fn dead_letter_rows(queues: &[DeadLetterQueueSummary]) -> String {
         }
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlap_is_minutes_hours_or_days_of_at_most_a_year() {
+        let secs = |text: &str| parse_overlap(text).map(|overlap| overlap.as_secs());
+        for (text, expected) in [
+            ("0m", 0),
+            ("90m", 5400),
+            ("24h", 86_400),
+            ("365d", 31_536_000),
+        ] {
+            assert_eq!(secs(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "24",
+            "h",
+            "-1h",
+            "1.5h",
+            "1 h",
+            "366d",
+            "99999999999999999999d",
+            "2w",
+        ] {
+            assert!(secs(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_listed_with_its_times() {
+        let key = KeySummary {
+            key_id: "3fa94c01".to_owned().try_into().unwrap(),
+            created_at: Timestamp::from_millis(1_700_000_000_000),
+            valid_until: Some(Timestamp::from_millis(1_700_086_400_000)),
+            last_used_at: None,
+        };
+        assert_eq!(
+            key_row(&key),
+            "3fa94c01  created 2023-11-14T22:13:20Z  valid until 2023-11-15T22:13:20Z  never used"
+        );
+    }
 }

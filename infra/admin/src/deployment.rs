@@ -18,13 +18,18 @@ pub const STACK_FILE_VARIABLE: &str = "BEMATIC_STACK";
 /// The path below a checkout to which `cargo xtask up` writes the local stack's file.
 const STACK_FILE: &str = "target/local/stack.json";
 
+/// The output of a stack with the address at which connections of agents are closed.
+pub const MANAGEMENT_URL_OUTPUT: &str = "WebSocketManagementUrl";
+
 /// The names of the tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tables {
     /// The table of tasks, their progress and their output.
     pub tasks: String,
-    /// The table of agents, keys, connections, breakers and projects.
+    /// The table of agents, connections, breakers and projects.
     pub agents: String,
+    /// The table of the agents' API keys.
+    pub keys: String,
 }
 
 /// The part of the local stack's `stack.json` that is about AWS.
@@ -45,6 +50,9 @@ pub struct LocalStackFile {
     pub tables: Tables,
     /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
     pub queues: BTreeMap<String, String>,
+    /// The address at which connections of agents are closed; `None` in a file of an earlier version.
+    #[serde(default)]
+    pub websocket_management_url: Option<String>,
 }
 
 impl LocalStackFile {
@@ -91,6 +99,8 @@ pub struct Deployment {
     pub tables: Tables,
     /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
     pub queues: BTreeMap<String, String>,
+    /// The address at which connections of agents are closed.
+    pub management_url: Option<String>,
 }
 
 impl Deployment {
@@ -100,6 +110,7 @@ impl Deployment {
             config: stack.sdk_config().await,
             tables: stack.tables,
             queues: stack.queues,
+            management_url: stack.websocket_management_url,
         }
     }
 
@@ -113,6 +124,7 @@ impl Deployment {
             tables: Tables::of(&outputs)
                 .with_context(|| format!("the stack {stack} is not a deployment of Bematic"))?,
             queues: queue_urls(&outputs),
+            management_url: outputs.get(MANAGEMENT_URL_OUTPUT).cloned(),
         })
     }
 }
@@ -144,6 +156,7 @@ impl Tables {
         Ok(Self {
             tasks: table("TasksTable")?,
             agents: table("AgentsTable")?,
+            keys: table("KeysTable")?,
         })
     }
 }

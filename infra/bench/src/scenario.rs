@@ -64,11 +64,13 @@ pub(crate) fn admin_client(config: SdkConfig) -> Admin {
     let tables = Tables {
         tasks: "TasksTable".into(),
         agents: "AgentsTable".into(),
+        keys: "KeysTable".into(),
     };
     Admin::new(Deployment {
         config,
         tables,
         queues: [].into(),
+        management_url: None,
     })
 }
 

@@ -101,8 +101,10 @@ mod tests {
                 tables: Tables {
                     tasks: String::new(),
                     agents: String::new(),
+                    keys: String::new(),
                 },
                 queues: BTreeMap::new(),
+                websocket_management_url: None,
             },
             websocket_url: String::new(),
             webhook_url: String::new(),
@@ -163,6 +165,7 @@ mod tests {
             "tables",
             "teamId",
             "webhookUrl",
+            "websocketManagementUrl",
             "websocketUrl",
         ];
         assert_eq!(keys, wanted);

@@ -16,12 +16,12 @@ use bematic_protocol::{
 use strum::IntoEnumIterator as _;
 
 use crate::{
-    config::{Config, EnvVars},
+    config::{Config, EnvVars, KEYS_TABLE},
     gateway::ApiGateway,
     queue::{SqsDeadLetters, SqsQueue, SqsSourceQueue},
     secrets::SecretsManager,
     slack::{ClientSetupError, SlackClient},
-    store::{AgentStore, PeopleStore, ProjectStore, TaskStore},
+    store::{AgentStore, KeyStore, PeopleStore, ProjectStore, TaskStore},
 };
 
 /// The time limits of calls to AWS. Without them, a call that is not answered would last until the
@@ -103,6 +103,8 @@ impl App {
         let task_store = TaskStore::new(dynamo.clone(), config.tasks_table.clone(), agents.clone());
         let task_store = Arc::new(task_store);
         let agent_store = Arc::new(AgentStore::new(dynamo.clone(), agents.clone()));
+        let keys = config.keys_table.clone();
+        let key_store = Arc::new(KeyStore::new(dynamo.clone(), keys, agents.clone()));
         let people_store = Arc::new(PeopleStore::new(dynamo.clone(), agents.clone()));
         let queue = |name| SqsQueue::new(sqs.clone(), config.queue_urls(name).source.clone());
         let queues = QueueName::iter().map(|name| (name, config.queue_urls(name).clone()));
@@ -115,6 +117,7 @@ impl App {
             cards: task_store.clone(),
             batches: task_store,
             agents: agent_store.clone(),
+            api_keys: key_store,
             connections: agent_store.clone(),
             presence: agent_store.clone(),
             dispatch_leases: agent_store.clone(),
@@ -143,6 +146,15 @@ impl App {
     /// Returns the ports, which every handler is built from.
     pub fn ports(&self) -> Arc<Ports> {
         self.ports.clone()
+    }
+
+    /// Checks that the function can reach the table of API keys, named by `KEYS_TABLE`: no function
+    /// has the variable but those that authenticate agents.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the variable is missing or empty.
+    pub fn require_keys_table(&self) -> Result<(), ConfigError> {
+        self.environment.required(KEYS_TABLE).map(drop)
     }
 
     /// Returns the queue that triggers a function.

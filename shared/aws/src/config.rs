@@ -80,11 +80,16 @@ pub struct QueueUrlPair {
     pub dead_letters: String,
 }
 
+/// The variable with the name of the table of API keys, of the functions that authenticate agents.
+pub(crate) const KEYS_TABLE: &str = "KEYS_TABLE";
+
 /// A function's configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) tasks_table: String,
     pub(crate) agents_table: String,
+    /// The table of API keys; `None` in a function that may not reach them.
+    pub(crate) keys_table: Option<String>,
     pub(crate) dispatch: QueueUrlPair,
     pub(crate) notifications: QueueUrlPair,
     pub(crate) batch: QueueUrlPair,
@@ -108,6 +113,7 @@ impl Config {
         Ok(Self {
             tasks_table: env.required("TASKS_TABLE")?,
             agents_table: env.required("AGENTS_TABLE")?,
+            keys_table: env.get(KEYS_TABLE).map(ToOwned::to_owned),
             dispatch: urls("DISPATCH_QUEUE_URL", "DISPATCH_DEAD_LETTERS_URL")?,
             notifications: urls("NOTIFICATIONS_QUEUE_URL", "NOTIFICATIONS_DEAD_LETTERS_URL")?,
             batch: urls("BATCH_QUEUE_URL", "BATCH_DEAD_LETTERS_URL")?,

@@ -1,6 +1,6 @@
 //! The adapter to API Gateway's management API, which sends messages to agents.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -22,16 +22,22 @@ use bematic_protocol::{
 
 /// Sends messages over WebSocket connections, and closes them.
 #[derive(Clone)]
-pub(crate) struct ApiGateway {
+pub struct ApiGateway {
     client: Client,
     ids: Arc<dyn IdGenerator>,
     clock: Arc<dyn Clock>,
 }
 
+impl fmt::Debug for ApiGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiGateway")
+    }
+}
+
 impl ApiGateway {
     /// Creates an adapter for the stage's management endpoint,
     /// `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
-    pub(crate) fn new(
+    pub fn new(
         config: &SdkConfig,
         endpoint: String,
         ids: Arc<dyn IdGenerator>,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use bematic::{
     agent::{Agent, ApiKey, Binding, KeyHash},
-    ports::{Agents, BindOutcome, Connections, Presence, UnbindOutcome},
+    ports::{Agents, ApiKeys, BindOutcome, Connections, Presence, UnbindOutcome},
 };
-use bematic_aws::store::AgentStore;
+use bematic_aws::store::{AgentStore, KeyStore};
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::TypeSpelling,
@@ -31,6 +31,7 @@ fn agent() -> AgentId {
 struct Stored {
     aws: FakeAws,
     agents: AgentStore,
+    keys: KeyStore,
 }
 
 impl Stored {
@@ -39,11 +40,13 @@ impl Stored {
         let template = Template::parse(include_str!("../../../template.yaml")).unwrap();
         let aws = FakeAws::new(&template, Arc::new(|| BEGIN));
         let client = Client::new(&aws.sdk_config());
-        let agents = AgentStore::new(client, "AgentsTable".to_owned());
+        let agents = AgentStore::new(client.clone(), "AgentsTable".to_owned());
+        let keys = Some("KeysTable".to_owned());
+        let keys = KeyStore::new(client, keys, "AgentsTable".to_owned());
         agents.create(&Agent::new(agent(), at(0))).await.unwrap();
         let binding = Binding::new(connection("c"), at(0), None);
         agents.bind(&agent(), &binding).await.unwrap();
-        Self { aws, agents }
+        Self { aws, agents, keys }
     }
 }
 
@@ -71,18 +74,14 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     let new = connection("new");
     let (key, other) = (ApiKey::from_random([1; 32]), ApiKey::from_random([2; 32]));
     let (agent_id, hash) = (agent(), key.hash());
-    stored
-        .agents
-        .add_key(&agent_id, &hash, at(0))
-        .await
-        .unwrap();
+    assert!(stored.keys.add(&agent_id, &hash, at(0)).await.unwrap());
     stored.agents.add_unbound(&new, at(1)).await.unwrap();
     stored.aws.calls().take();
 
     let look_up = async |key: &ApiKey| {
         let found = stored
-            .agents
-            .find_with_agent(&new, &agent(), &key.hash())
+            .keys
+            .find_with_agent(&new, &agent(), &key.hash(), at(2))
             .await;
         found.unwrap()
     };
@@ -110,11 +109,7 @@ async fn an_unbound_connection_is_bound_in_one_call_if_the_agent_has_none() {
     let stored = Stored::new().await;
     let (agent_id, key) = (agent(), ApiKey::from_random([1; 32]));
     let (hash, wrong) = (key.hash(), ApiKey::from_random([2; 32]).hash());
-    stored
-        .agents
-        .add_key(&agent_id, &hash, at(0))
-        .await
-        .unwrap();
+    assert!(stored.keys.add(&agent_id, &hash, at(0)).await.unwrap());
     stored
         .agents
         .add_unbound(&connection("new"), at(1))
@@ -122,7 +117,7 @@ async fn an_unbound_connection_is_bound_in_one_call_if_the_agent_has_none() {
         .unwrap();
     let bind = async |name: &str, key: &KeyHash| {
         let binding = binding(name, 2);
-        let bound = stored.agents.bind_unread(&agent_id, key, &binding).await;
+        let bound = stored.keys.bind_unread(&agent_id, key, &binding).await;
         bound.unwrap()
     };
     assert!(!bind("new", &hash).await, "it is on another");

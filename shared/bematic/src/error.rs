@@ -108,7 +108,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuthError {
-    /// The key does not belong to this agent, is revoked, or there is no such agent.
+    /// The key does not belong to this agent, is revoked or no longer valid, or there is no such
+    /// agent.
     #[error(
         "the API key is not valid for agent '{0}'; get one with `cargo xtask agent create {0} --add-key`"
     )]

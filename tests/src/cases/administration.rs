@@ -42,7 +42,7 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
     let created = json(local(&["agent", "create", &id, "--json"]).await);
     assert_eq!(created["agentId"], id.as_str(), "{created}");
     let fields = created.as_object().expect("an object");
-    assert_eq!(fields.len(), 2, "{created}");
+    assert_eq!(fields.len(), 3, "{created}");
     let key = created["apiKey"].as_str().expect("a key");
 
     let complaint = local(&["agent", "create", &id]).await.unwrap_err();
@@ -55,9 +55,29 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
         TypeSpelling::Canonical,
     )
     .await;
-    drop(connected.expect("the key is accepted"));
-    let revoked = json(local(&["--json", "agent", "revoke", &id]).await);
+    let mut connected = connected.expect("the key is accepted");
+    connected.ping_and_expect_pong().await;
+    let keys = json(local(&["agent", "keys", &id, "--json"]).await);
+    assert_eq!(keys[0]["keyId"], created["keyId"], "{keys}");
+    assert!(keys[0]["lastUsedAt"].is_u64(), "{keys}");
+    let rotated = json(local(&["agent", "rotate", &id, "--json"]).await);
+    let prefix = &created["keyId"].as_str().expect("an id")[..6];
+    let revoked = json(local(&["--json", "agent", "revoke", &id, "--key", prefix]).await);
     assert_eq!(revoked["keys"], 1, "{revoked}");
+    connected.expect_close().await;
+    let again = TestAgent::connect(
+        &test.stack.websocket_url,
+        &handshake,
+        TypeSpelling::Canonical,
+    );
+    assert!(again.await.is_err(), "the key is revoked");
+    let key = rotated["apiKey"].as_str().expect("a key");
+    let again = TestAgent::connect(
+        &test.stack.websocket_url,
+        &HandshakeHeaders::with_key(&id, key),
+        TypeSpelling::Canonical,
+    );
+    drop(again.await.expect("the new key is accepted"));
     let complaint = local(&["agent", "revoke", "nobody"]).await.unwrap_err();
     assert!(complaint.contains("bematic agent list"), "{complaint}");
 }

@@ -59,7 +59,7 @@ fn a_local_stack_that_does_not_answer_is_reported_as_ended() {
         .unwrap();
     let json = format!(
         r#"{{"awsEndpoint":"http://{free}","region":"us-east-1","queues":{{}},
-        "tables":{{"tasks":"t","agents":"a"}},"whatever":1}}"#
+        "tables":{{"tasks":"t","agents":"a","keys":"k"}},"whatever":1}}"#
     );
     let dir = folder.path().join("target/local");
     std::fs::create_dir_all(&dir).unwrap();

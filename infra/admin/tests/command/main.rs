@@ -1,4 +1,6 @@
-//! Tests of `bematic` as a program.
+//! Tests of `bematic`: as a program, and of its operations on keys.
 
 #[cfg(test)]
 mod failures;
+#[cfg(test)]
+mod keys;

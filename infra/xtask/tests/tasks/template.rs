@@ -369,6 +369,38 @@ fn tables_are_kept_and_protected_by_default() {
 }
 
 #[test]
+fn only_the_functions_that_authenticate_agents_reach_the_keys_and_only_to_read_them() {
+    let template = Template::read();
+    let mut reaching = Vec::new();
+    for function in template.of_kind(FUNCTION) {
+        let variable = &function.property("Environment")["Variables"]["KEYS_TABLE"];
+        let policies = sequence(function.property("Policies"));
+        let statements = policies.flat_map(|policy| sequence(&policy["Statement"]));
+        let of_keys: Vec<_> = statements
+            .filter(|it| {
+                let resource = serde_norway::to_string(&it["Resource"]).unwrap();
+                resource.contains("KeysTable") || resource.contains("'*'")
+            })
+            .flat_map(|it| sequence(&it["Action"]))
+            .map(|action| action.as_str().unwrap())
+            .collect();
+        assert_eq!(variable.is_null(), of_keys.is_empty(), "{}", function.id);
+        if !of_keys.is_empty() {
+            assert_eq!(referenced(variable), "KeysTable");
+            reaching.push((function.id, of_keys));
+        }
+    }
+    let (get, check) = ("dynamodb:GetItem", "dynamodb:ConditionCheckItem");
+    let expected = [
+        ("WsAuthorizer", vec![get]),
+        ("WsMessage", vec![get, "dynamodb:BatchGetItem", check]),
+    ];
+    assert_eq!(reaching, expected);
+    let globals = &template.0["Globals"]["Function"]["Environment"]["Variables"];
+    assert!(globals["KEYS_TABLE"].is_null());
+}
+
+#[test]
 fn every_function_logs_into_a_group_that_forgets() {
     let template = Template::read();
     for function in template.of_kind(FUNCTION) {

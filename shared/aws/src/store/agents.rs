@@ -1,9 +1,9 @@
-//! Agents: their records, their keys and the lease to dispatch their queues; and projects.
+//! Agents: their records, and the lease to dispatch their queues; and projects.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
-    agent::{Agent, DispatchLease, KeyHash, Project},
+    agent::{Agent, DispatchLease, Project},
     error::StoreError,
     ports::{Agents, Created, DispatchLeases, LeaseAcquisition, LeaseRelease, Projects},
 };
@@ -11,20 +11,8 @@ use bematic_protocol::{
     ids::{AgentId, ChannelId},
     time::Timestamp,
 };
-use futures::future::try_join_all;
-use serde::{Deserialize, Serialize};
 
-use super::{
-    AgentStore, ProjectStore, keys,
-    table::{item_key, parse_record, query_first_items},
-    write::ConditionFailed,
-};
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiKeyRecord {
-    created_at: Timestamp,
-}
+use super::{AgentStore, ProjectStore, keys, table::parse_record, write::ConditionFailed};
 
 #[async_trait]
 impl Agents for AgentStore {
@@ -45,36 +33,6 @@ impl Agents for AgentStore {
             Ok(_) => Created::New,
             Err(_) => Created::Existing(()),
         })
-    }
-
-    async fn add_key(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let stored = ApiKeyRecord { created_at: now };
-        let put = self
-            .agents
-            .prepare_put(&keys::api_key(agent, key), &stored)?;
-        put.send().await.map(drop)
-    }
-
-    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> Result<bool, StoreError> {
-        let found: Option<ApiKeyRecord> = self.agents.find(&keys::api_key(agent, key)).await?;
-        Ok(found.is_some())
-    }
-
-    async fn revoke_keys(&self, agent: &AgentId) -> Result<usize, StoreError> {
-        let found = query_first_items(
-            self.agents.prefix_query(&keys::api_keys_prefix(agent)),
-            usize::MAX,
-        )
-        .await?;
-        let deletions = found
-            .iter()
-            .map(async |item| self.agents.prepare_delete(item_key(item)?).send().await);
-        Ok(try_join_all(deletions).await?.len())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
-    agent::{Agent, Binding, InBandConnection, KeyHash},
+    agent::{Agent, Binding, InBandConnection},
     error::StoreError,
     ports::{AUTH_DEADLINE, BindOutcome, Connections, UnbindOutcome},
 };
@@ -18,7 +18,7 @@ use bematic_protocol::{
 
 use super::{
     AgentStore, keys,
-    table::{batch_get_chunk, call_error, parse_record},
+    table::{call_error, parse_record},
     write::{ConditionFailed, Write, WriteLabel},
 };
 
@@ -53,25 +53,6 @@ impl Connections for AgentStore {
         put.if_absent().send().await.map(drop)
     }
 
-    /// Reads the records of the connection, the agent and the key.
-    async fn find_with_agent(
-        &self,
-        id: &ConnectionId,
-        agent: &AgentId,
-        key: &KeyHash,
-    ) -> Result<(Option<InBandConnection>, Option<Agent>), StoreError> {
-        let [connection, agent, key] = [
-            keys::connection(id),
-            keys::agent(agent),
-            keys::api_key(agent, key),
-        ];
-        let wanted = [&connection, &agent, &key].map(|key| (&self.agents, key));
-        let mut found = batch_get_chunk(&self.agents.client, wanted.into_iter(), true).await?;
-        let connection = found.remove(&connection).map(parse_record).transpose()?;
-        let agent = found.remove(&agent).filter(|_| found.contains_key(&key));
-        Ok((connection, agent.map(parse_record).transpose()?))
-    }
-
     async fn remove_unbound(&self, id: &ConnectionId) -> Result<bool, StoreError> {
         let delete = self.agents.prepare_delete(keys::connection(id));
         let delete = delete.when("attribute_not_exists(#agentId)");
@@ -91,40 +72,21 @@ impl Connections for AgentStore {
             .set_placeholder_value(":at", binding.bound_at)?
             .set_placeholder_value(":id", &binding.id)?
             .returning(ReturnValue::AllOld);
-        let current = |item| Ok(parse_record::<Agent>(item)?.connection);
-        Ok(match update.send().await? {
-            Ok(item) => BindOutcome::Current {
-                replaced: current(item)?.map(|older| older.id),
-            },
-            Err(ConditionFailed(item)) if item.is_empty() => BindOutcome::NoAgent,
-            Err(ConditionFailed(item)) => match current(item)? {
-                Some(bound) if bound.id == binding.id => BindOutcome::Current { replaced: None },
-                _ => BindOutcome::Replaced,
-            },
+        let agent = match update.send().await? {
+            Ok(item) => {
+                let replaced = parse_record::<Agent>(item)?.connection;
+                return Ok(BindOutcome::Current {
+                    replaced: replaced.map(|older| older.id),
+                });
+            }
+            Err(ConditionFailed(item)) if item.is_empty() => return Ok(BindOutcome::NoAgent),
+            Err(ConditionFailed(item)) => parse_record::<Agent>(item)?,
+        };
+        Ok(match &agent.connection {
+            Some(bound) if bound.id == binding.id => BindOutcome::Current { replaced: None },
+            _ if agent.has_revoked_key_of(binding) => BindOutcome::Revoked,
+            _ => BindOutcome::Replaced,
         })
-    }
-
-    /// Writes without a read, on condition that the agent exists and has no connection, the key is
-    /// the agent's, and the connection is unbound.
-    async fn bind_unread(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        binding: &Binding,
-    ) -> Result<bool, StoreError> {
-        let key = keys::api_key(agent, key);
-        let writes = vec![
-            (
-                WriteLabel::Agent,
-                self.prepare_bind_if_unchanged(agent, binding, None)?,
-            ),
-            (
-                WriteLabel::Connection,
-                self.prepare_connection_bind(binding, agent)?,
-            ),
-            (WriteLabel::ApiKey, self.agents.prepare_exists_check(key)),
-        ];
-        Ok(self.agents.transact(writes).await?.is_empty())
     }
 
     /// Writes the agent's record and the connection's in one transaction, so that they agree.
@@ -171,7 +133,11 @@ impl Connections for AgentStore {
             if item.is_empty() {
                 return Ok(BindOutcome::NoAgent);
             }
-            before = parse_record::<Agent>(item)?.connection;
+            let now = parse_record::<Agent>(item)?;
+            if now.has_revoked_key_of(binding) {
+                return Ok(BindOutcome::Revoked);
+            }
+            before = now.connection;
         }
         Err(call_error("TransactWriteItems")(
             "the agent's connection keeps changing",
@@ -209,11 +175,17 @@ impl AgentStore {
             .set_placeholder_value(":currentConnection", connection)
     }
 
-    /// Returns the update that makes a connection the agent's current one.
+    /// Returns the update that makes a connection the agent's current one and records the use of its
+    /// key, on condition that the key is not revoked.
     fn prepare_bind(&self, agent: &AgentId, binding: &Binding) -> Result<Write, StoreError> {
         let due = keys::shard_partition_of(keys::CONNECTED_AGENTS_LIST, agent.as_str());
-        self.agents
-            .prepare_update(keys::agent(agent))
+        let mut update = self.agents.prepare_update(keys::agent(agent));
+        if let Some(key) = &binding.key_id {
+            update = update
+                .set(&format!("keyUses.{key}"), binding.bound_at)?
+                .when(&format!("attribute_not_exists(#revokedKeys.#{key})"));
+        }
+        update
             .set("connection", binding)?
             .set("availability", Availability::Online)?
             .set("lastSeen", binding.bound_at)?
@@ -223,7 +195,7 @@ impl AgentStore {
 
     /// Returns the update that makes a connection the agent's current one, on condition that the
     /// agent's connection is still `before`.
-    fn prepare_bind_if_unchanged(
+    pub(super) fn prepare_bind_if_unchanged(
         &self,
         agent: &AgentId,
         binding: &Binding,
@@ -241,7 +213,7 @@ impl AgentStore {
     /// Returns the write that stores the agent in the connection's record, on condition that the
     /// connection is unbound. The record stays until its time-to-live, so that a late message over
     /// the connection can still be attributed to the agent.
-    fn prepare_connection_bind(
+    pub(super) fn prepare_connection_bind(
         &self,
         binding: &Binding,
         agent: &AgentId,

@@ -1,4 +1,4 @@
-//! The keys of the two tables' items and of their indexes' partitions.
+//! The keys of the tables' items and of their indexes' partitions.
 
 use std::collections::HashMap;
 
@@ -133,13 +133,16 @@ pub(super) fn agent(id: &AgentId) -> Key {
     Key::new(format!("AGENT#{id}"), "AGENT")
 }
 
+/// The prefix of an API key's sort key, before its hash.
+pub(super) const API_KEY_PREFIX: &str = "KEY#";
+
 /// Returns the key prefix of an agent's API keys.
 pub(super) fn api_keys_prefix(id: &AgentId) -> Key {
-    Key::new(agent(id).pk, "KEY#")
+    Key::new(agent(id).pk, API_KEY_PREFIX)
 }
 
 pub(super) fn api_key(id: &AgentId, hash: &KeyHash) -> Key {
-    Key::new(agent(id).pk, format!("KEY#{}", hash.as_str()))
+    Key::new(agent(id).pk, format!("{API_KEY_PREFIX}{}", hash.as_str()))
 }
 
 pub(super) fn breaker(id: &AgentId) -> Key {

@@ -1,4 +1,4 @@
-//! The adapters to DynamoDB: two tables with on-demand capacity. Every read is a lookup by key or a
+//! The adapters to DynamoDB: three tables with on-demand capacity. Every read is a lookup by key or a
 //! query of a table or an index; there are no scans.
 //!
 //! Table `tasks`
@@ -22,12 +22,19 @@
 //! |---|---|---|---|
 //! | agent | `AGENT#<id>` | `AGENT` | id; index `list` (sharded by name); index `due` (sharded by name) while it is connected |
 //! | circuit breaker | `AGENT#<id>` | `BREAKER` | id, alone or together with a task; its gate is copied into the agent's record |
-//! | key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash |
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is bound |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //! | tasks of a person in an hour | `USER#<user>#<hour>` | `TASKS` | written with a new task, on condition of the limit |
 //! | role | `USER#<user>` | `ROLE` | person, together with a project; index `list` |
 //! | audit record | `AUDIT#<30 days>` | `<time>#<request>` | time, newest first |
+//!
+//! Table `keys`, which only the authorizer and authentication in band read, and only the
+//! administration command writes. The time of a key's last use and its revocation are in the agent's
+//! record, which a bind writes and checks.
+//!
+//! | record | pk | sk | read by |
+//! |---|---|---|---|
+//! | API key | `AGENT#<id>` | `KEY#<sha256>` | agent and hash, alone or in the transaction that binds a connection; all of an agent by the administration command |
 //!
 //! An agent's queue is a partition of the table and not an index. An index is eventually
 //! consistent: a task that the dispatcher does not see in it would wait for the sweeper. A place in
@@ -43,6 +50,7 @@
 //! `write::FIELDS_IN_EXPRESSIONS`. `CONTRIBUTING.md` has a worked example.
 
 mod agents;
+mod api_keys;
 mod batches;
 mod breakers;
 mod connections;
@@ -58,6 +66,7 @@ mod write;
 
 use aws_sdk_dynamodb::Client;
 
+pub use self::api_keys::{KeyStore, RevocationOutcome};
 use self::table::Table;
 
 /// Tasks, bulk operations and cards in DynamoDB.

@@ -22,8 +22,9 @@ use super::{
 };
 
 /// The fields that expressions name, by the sort key of their record, as serde writes them:
-/// `connection.id` is a field of a field. `the_fields_of_expressions_are_serdes` compares them.
-const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 6] = [
+/// `connection.id` is a field of a field, `keyUses.*` any entry of a map. A sort key that ends in `#` is
+/// a prefix. `the_fields_of_expressions_are_serdes` compares them.
+const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 7] = [
     (
         "AGENT",
         &[
@@ -47,7 +48,11 @@ const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 6] = [
             "gate",
             "gate.generation",
             "held",
+            "keyUses",
+            "keyUses.*",
             "lastSeen",
+            "revokedKeys",
+            "revokedKeys.*",
         ],
     ),
     ("BREAKER", &["version"]),
@@ -55,6 +60,7 @@ const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 6] = [
     ("BATCH", &["shown", "version"]),
     ("CONN", &["agentId", "connectedAt", "id", "spelling"]),
     ("TASKS", &["created"]),
+    (keys::API_KEY_PREFIX, &["validUntil"]),
 ];
 
 /// The attributes that are no fields of a record: of the indexes, the time-to-live, and the time of the
@@ -344,9 +350,12 @@ impl Write {
 
     /// Returns the path of an attribute with placeholders in place of the names.
     fn register_attribute_path(&mut self, path: &str) -> String {
+        let entry = path.rsplit_once('.').map(|(map, _)| format!("{map}.*"));
+        let fields = self.allowed_expression_fields();
         debug_assert!(
             NON_RECORD_ATTRIBUTES.contains(&path)
-                || self.allowed_expression_fields().contains(&path),
+                || fields.contains(&path)
+                || entry.is_some_and(|entry| fields.contains(&&*entry)),
             "`{path}` is no field of the record: add it to FIELDS_IN_EXPRESSIONS, or mend the expression"
         );
         let names = self.names.get_or_insert_default();
@@ -363,9 +372,9 @@ impl Write {
             Action::Put(item) => item.get("sk").and_then(|sk| sk.as_s().ok()),
             Action::Update(key) | Action::Delete(key) | Action::Check(key) => Some(&key.sk),
         };
-        let of_record = FIELDS_IN_EXPRESSIONS
-            .iter()
-            .find(|(record, _)| Some(*record) == sk.map(String::as_str));
+        let of_record = FIELDS_IN_EXPRESSIONS.iter().find(|(record, _)| {
+            sk.is_some_and(|sk| sk == record || record.ends_with('#') && sk.starts_with(record))
+        });
         of_record.map_or(&[], |(_, fields)| fields)
     }
 
@@ -518,7 +527,7 @@ mod tests {
     use super::{super::transition::tests::new_task, *};
     use aws_sdk_dynamodb::{Client, Config, config::BehaviorVersion};
     use bematic::{
-        agent::{Agent, Binding, DispatchLease, InBandConnection},
+        agent::{Agent, ApiKey, Binding, DispatchLease, InBandConnection},
         batch::{Batch, BatchKind},
         breaker::Breaker,
     };
@@ -533,6 +542,7 @@ mod tests {
     /// Whether an item has the attribute of this path.
     fn has(item: &Item, path: &str) -> bool {
         match path.split_once('.') {
+            None if path == "*" => !item.is_empty(),
             None => item.contains_key(path),
             Some((name, rest)) => matches!(&item[name], AttributeValue::M(map) if has(map, rest)),
         }
@@ -562,6 +572,9 @@ mod tests {
         });
         agent.last_seen = Some(at);
         agent.agent_version = Some("1".into());
+        let key = ApiKey::from_random([1; 32]).hash();
+        agent.key_uses.insert(key.key_id(), at);
+        agent.revoked_keys.insert(key.key_id(), at);
         let task = new_task("box");
         agent.active.insert(task.id);
         agent.active_at = Some(at);

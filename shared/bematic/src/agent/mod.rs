@@ -6,7 +6,10 @@ mod liveness;
 mod project;
 mod route;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
@@ -16,7 +19,7 @@ pub(crate) use self::{
     liveness::{Liveness, should_record_heartbeat},
 };
 pub use self::{
-    key::{ApiKey, KeyHash},
+    key::{ApiKey, KeyHash, KeyId, KeyPrefix, NoSuchKey, StoredKey},
     project::Project,
     route::{InvalidRoute, PreferredAgents, Route},
 };
@@ -79,6 +82,14 @@ pub struct Agent {
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
     #[serde(default, rename = "drainRequests")]
     pub dispatch_requests: u64,
+    /// The time of the last use of each key: when a connection was last bound with it. An empty map is
+    /// stored too, since DynamoDB sets an entry only of a map that exists.
+    #[serde(default)]
+    pub key_uses: BTreeMap<KeyId, Timestamp>,
+    /// The keys that were revoked, and when: a connection is not bound with one, although the
+    /// authorizer may have accepted it just before.
+    #[serde(default)]
+    pub revoked_keys: BTreeMap<KeyId, Timestamp>,
 }
 
 impl Agent {
@@ -99,6 +110,8 @@ impl Agent {
             announced: 0,
             dispatch_lease: None,
             dispatch_requests: 0,
+            key_uses: BTreeMap::new(),
+            revoked_keys: BTreeMap::new(),
         }
     }
 
@@ -107,6 +120,12 @@ impl Agent {
         let takes = self.availability == Availability::Online && self.free_slots() > 0;
         let bound = self.connection.as_ref();
         bound.filter(|bound| takes && !bound.is_in_doubt())
+    }
+
+    /// Whether the key with which a connection authenticated is revoked.
+    pub fn has_revoked_key_of(&self, binding: &Binding) -> bool {
+        let key = binding.key_id.as_ref();
+        key.is_some_and(|id| self.revoked_keys.contains_key(id))
     }
 
     pub(crate) fn held_tasks(&self) -> impl Iterator<Item = TaskId> {
@@ -160,6 +179,8 @@ pub struct Binding {
     pub echoed_at: Option<Timestamp>,
     /// The last ping that was sent because the agent did not seem to receive messages.
     pub doubted_at: Option<Timestamp>,
+    /// The key with which the connection authenticated; `None` in a record of an earlier version.
+    pub key_id: Option<KeyId>,
 }
 
 impl Binding {
@@ -176,6 +197,7 @@ impl Binding {
             pinged_at: None,
             echoed_at: None,
             doubted_at: None,
+            key_id: None,
         }
     }
 

@@ -82,3 +82,45 @@ fn a_project_from_before_there_was_a_choice_is_read() {
         );
     }
 }
+
+#[test]
+fn a_key_is_named_by_a_prefix_that_fits_no_other() {
+    let at = Timestamp::from_millis(1);
+    let stored = |digits: &str| StoredKey {
+        hash: format!("{digits:0<64}").try_into().unwrap(),
+        created_at: at,
+        valid_until: None,
+    };
+    let keys = ["abcd1111", "abcd2222", "ffff0000"].map(stored);
+    let found = |prefix: &str| {
+        let prefix: KeyPrefix = prefix.parse().unwrap();
+        let found = prefix.find_in(&keys).map(|key| key.id().to_string());
+        found.map_err(|error| error.to_string())
+    };
+    assert_eq!(found("abcd1").unwrap(), "abcd1111");
+    assert_eq!(found("FFFF").unwrap(), "ffff0000");
+    assert_eq!(
+        found("abcd").unwrap_err(),
+        "several keys begin with abcd: abcd1111, abcd2222; give more digits"
+    );
+    assert_eq!(
+        found("1234").unwrap_err(),
+        "no key begins with 1234; the agent's keys are abcd1111, abcd2222, ffff0000"
+    );
+    let prefix: KeyPrefix = "abcd".parse().unwrap();
+    assert_eq!(prefix.find_in(&[]), Err(NoSuchKey::NoKeys));
+    for bad in ["", "abc", "abcd12345", "wxyz", "abc "] {
+        assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_agent_of_an_earlier_version_has_no_keys_that_were_used_or_revoked() {
+    let agent = Agent::new("a".parse().unwrap(), Timestamp::from_millis(1));
+    let mut stored = serde_json::to_value(&agent).unwrap();
+    let fields = stored.as_object_mut().unwrap();
+    for map in ["keyUses", "revokedKeys"] {
+        assert_eq!(fields.remove(map), Some(serde_json::json!({})));
+    }
+    assert_eq!(serde_json::from_value::<Agent>(stored).unwrap(), agent);
+}

@@ -7,9 +7,9 @@ use bematic_protocol::{
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::event::{Handshake, SocketEvent};
+use super::event::{AuthenticatedAgent, Handshake, SocketEvent};
 use crate::{
-    agent::{ApiKey, Binding},
+    agent::{ApiKey, Binding, KeyId},
     error::{AuthError, BematicError, Result, chain},
     ports::{AUTH_DEADLINE, BindOutcome, DispatchMessage, Ports, UnbindOutcome},
 };
@@ -27,11 +27,11 @@ pub struct Refusal {
     pub text: &'static str,
 }
 
-/// Authorizes a handshake: returns the policy that allows it, with the agent's id if it has
-/// authenticated.
+/// Authorizes a handshake: returns the policy that allows it, with the agent's id and its key's if it
+/// has authenticated.
 pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Refusal> {
     match authenticate(ports, handshake).await {
-        Ok(agent) => Ok(handshake.allow_policy(agent.as_ref())),
+        Ok(authenticated) => Ok(handshake.allow_policy(authenticated)),
         Err(error) if error.is_transient() => {
             let code = error.code();
             error!(code, error = %chain(&error), "handshake not checked");
@@ -48,7 +48,10 @@ pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Re
 
 /// Returns the agent that the handshake's key belongs to, or `None` if the agent has yet to
 /// authenticate in band. One call with a key, none without.
-pub async fn authenticate(ports: &Ports, handshake: &Handshake) -> Result<Option<AgentId>> {
+pub async fn authenticate(
+    ports: &Ports,
+    handshake: &Handshake,
+) -> Result<Option<AuthenticatedAgent>> {
     let Some(authorization) = handshake.header("authorization") else {
         return check_in_band_allowed(ports).map(|()| None);
     };
@@ -60,8 +63,8 @@ pub async fn authenticate(ports: &Ports, handshake: &Handshake) -> Result<Option
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(not_bearer.into());
     }
-    check_key(ports, &agent_id, key.trim()).await?;
-    Ok(Some(agent_id))
+    let key_id = check_key(ports, &agent_id, key.trim()).await?;
+    Ok(Some(AuthenticatedAgent { agent_id, key_id }))
 }
 
 /// Checks that the deployment allows authentication in band.
@@ -72,12 +75,16 @@ pub(super) fn check_in_band_allowed(ports: &Ports) -> Result<()> {
     Err(AuthError::InBandAuthenticationOff.into())
 }
 
-/// Checks that the key belongs to the agent. A text that cannot be a key costs no call.
-pub(super) async fn check_key(ports: &Ports, agent_id: &AgentId, key: &str) -> Result<()> {
-    match key.parse::<ApiKey>() {
-        Ok(key) if ports.agents.has_key(agent_id, &key.hash()).await? => Ok(()),
-        _ => Err(AuthError::BadApiKey(agent_id.clone()).into()),
+/// Checks that the key is the agent's, and valid now, and returns its id. A text that cannot be a key
+/// costs no call.
+pub(super) async fn check_key(ports: &Ports, agent_id: &AgentId, key: &str) -> Result<KeyId> {
+    let invalid = || AuthError::BadApiKey(agent_id.clone());
+    let hash = key.parse::<ApiKey>().map_err(|()| invalid())?.hash();
+    let (keys, now) = (&ports.api_keys, ports.clock.now());
+    if keys.has_valid_key(agent_id, &hash, now).await? {
+        return Ok(hash.key_id());
     }
+    Err(invalid().into())
 }
 
 /// Returns AUTH_RESPONSE with the agent that the connection is bound to, or with the refusal.
@@ -111,7 +118,10 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
     let (connection, now) = (&event.connection_id, ports.clock.now());
     if let Some(agent) = &event.agent_id {
         let bound_at = event.connected_at.unwrap_or(now);
-        let binding = Binding::new(connection.clone(), bound_at, None);
+        let binding = Binding {
+            key_id: event.key_id.clone(),
+            ..Binding::new(connection.clone(), bound_at, None)
+        };
         let bound = ports.connections.bind(agent, &binding).await?;
         return handle_bind_outcome(ports, agent, connection, bound).await;
     }
@@ -135,7 +145,9 @@ pub(super) async fn handle_bind_outcome(
     let replaced = match bound {
         BindOutcome::Current { replaced } => replaced,
         BindOutcome::Replaced => return Err(AuthError::ConnectionReplaced(agent.clone()).into()),
-        BindOutcome::NoAgent => return Err(AuthError::BadApiKey(agent.clone()).into()),
+        BindOutcome::NoAgent | BindOutcome::Revoked => {
+            return Err(AuthError::BadApiKey(agent.clone()).into());
+        }
         BindOutcome::Taken => return Err(AuthError::AlreadyAuthenticated.into()),
     };
     info!(%connection, %agent, ?replaced, "agent connected");

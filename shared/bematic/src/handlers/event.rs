@@ -9,6 +9,9 @@ use bematic_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use serde_with::skip_serializing_none;
+
+use crate::agent::KeyId;
 
 /// A WebSocket route's event, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -18,6 +21,8 @@ pub struct SocketEvent {
     pub connection_id: ConnectionId,
     /// The agent that the authorizer found; `None` on a connection that authenticates in band.
     pub agent_id: Option<AgentId>,
+    /// The key with which the agent authenticated in the handshake.
+    pub key_id: Option<KeyId>,
     /// The time at which API Gateway opened the connection: the newer of two wins, whichever is
     /// handled first.
     pub connected_at: Option<Timestamp>,
@@ -42,19 +47,31 @@ struct RequestContext {
 
 /// The context that the authorizer returns and API Gateway passes on with every message. API
 /// Gateway adds fields of its own.
+#[skip_serializing_none]
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AuthorizerContext {
-    #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<AgentId>,
+    key_id: Option<KeyId>,
+}
+
+/// An agent that has authenticated in the handshake, and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthenticatedAgent {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The id of the agent's key.
+    pub key_id: KeyId,
 }
 
 impl From<RawSocketEvent> for SocketEvent {
     fn from(raw: RawSocketEvent) -> Self {
         let context = raw.request_context;
+        let authorizer = context.authorizer.unwrap_or_default();
         Self {
             connection_id: context.connection_id,
-            agent_id: context.authorizer.and_then(|it| it.agent_id),
+            agent_id: authorizer.agent_id,
+            key_id: authorizer.key_id,
             connected_at: context.connected_at,
             body: raw.body.unwrap_or_default(),
         }
@@ -79,10 +96,12 @@ impl Handshake {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Returns the policy that allows the handshake, with the agent's id if it has authenticated.
-    pub(super) fn allow_policy(&self, agent_id: Option<&AgentId>) -> Value {
+    /// Returns the policy that allows the handshake, with the ids of the agent and of its key if it
+    /// has authenticated.
+    pub(super) fn allow_policy(&self, authenticated: Option<AuthenticatedAgent>) -> Value {
+        let (agent_id, key_id) = authenticated.map(|it| (it.agent_id, it.key_id)).unzip();
         json!({
-            "principalId": agent_id.map_or("unauthenticated", AgentId::as_str),
+            "principalId": agent_id.as_ref().map_or("unauthenticated", AgentId::as_str),
             "policyDocument": {
                 "Version": "2012-10-17",
                 "Statement": [{
@@ -91,7 +110,7 @@ impl Handshake {
                     "Resource": self.method_arn,
                 }],
             },
-            "context": AuthorizerContext { agent_id: agent_id.cloned() },
+            "context": AuthorizerContext { agent_id, key_id },
         })
     }
 }
@@ -105,13 +124,17 @@ mod tests {
         let event = json!({
             "requestContext": {
                 "routeKey": "$default", "connectionId": "L0SM9cOFvHcCIhw=", "connectedAt": 1,
-                "authorizer": { "agentId": "box", "principalId": "box", "integrationLatency": 12 },
+                "authorizer": {
+                    "agentId": "box", "keyId": "12345678", "principalId": "box",
+                    "integrationLatency": 12,
+                },
             },
             "body": "{}", "isBase64Encoded": false,
         });
         let event: SocketEvent = serde_json::from_value(event).unwrap();
         assert_eq!(event.connection_id.as_str(), "L0SM9cOFvHcCIhw=");
         assert_eq!(event.agent_id, Some("box".parse().unwrap()));
+        assert_eq!(event.key_id.unwrap().as_str(), "12345678");
         let without = json!({ "requestContext": { "connectionId": "c=" } });
         assert_eq!(
             serde_json::from_value::<SocketEvent>(without)

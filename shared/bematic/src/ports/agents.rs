@@ -37,21 +37,47 @@ pub enum LeaseRelease {
     RequestedAgain(Box<Agent>),
 }
 
-/// The agents and their keys.
+/// The agents.
 #[async_trait]
 pub trait Agents: Send + Sync {
     /// Returns the agent.
     async fn find(&self, id: &AgentId) -> StoreResult<Option<Agent>>;
     /// Returns all agents, sorted by name. Several calls.
     async fn list(&self) -> StoreResult<Vec<Agent>>;
-    /// Creates an agent, unless it exists. [`Self::add_key`] gives it a key.
+    /// Creates an agent without a key, unless it exists.
     async fn create(&self, agent: &Agent) -> StoreResult<Created<()>>;
-    /// Adds a key to an agent.
-    async fn add_key(&self, agent: &AgentId, key: &KeyHash, now: Timestamp) -> StoreResult<()>;
-    /// Whether the key belongs to the agent.
-    async fn has_key(&self, agent: &AgentId, key: &KeyHash) -> StoreResult<bool>;
-    /// Removes all keys of an agent and returns their number. Several calls.
-    async fn revoke_keys(&self, agent: &AgentId) -> StoreResult<usize>;
+}
+
+/// The keys of agents, as the authorizer and authentication in band use them. No other function can
+/// reach the keys, and only the administration command writes them.
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// Whether the key is the agent's, and valid at `now`.
+    async fn has_valid_key(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
+    /// Returns the record of a connection that authenticates in band, and the agent that it claims
+    /// to be if the key is that agent's, and valid at `now`. One call.
+    async fn find_with_agent(
+        &self,
+        id: &ConnectionId,
+        agent: &AgentId,
+        key: &KeyHash,
+        now: Timestamp,
+    ) -> StoreResult<(Option<InBandConnection>, Option<Agent>)>;
+    /// Binds an unbound connection to an agent that has no connection, if the key is the agent's,
+    /// and valid when the connection is bound, and stores the agent in the connection's record. One
+    /// transaction, without a read before it. Returns false, and changes nothing, if one of the
+    /// conditions does not hold.
+    async fn bind_unread(
+        &self,
+        agent: &AgentId,
+        key: &KeyHash,
+        binding: &Binding,
+    ) -> StoreResult<bool>;
 }
 
 /// The connections of agents.
@@ -61,31 +87,14 @@ pub trait Connections: Send + Sync {
     async fn find_in_band(&self, id: &ConnectionId) -> StoreResult<Option<InBandConnection>>;
     /// Stores a connection that has not authenticated yet.
     async fn add_unbound(&self, id: &ConnectionId, now: Timestamp) -> StoreResult<()>;
-    /// Returns the record of a connection that authenticates in band, and the agent that it claims
-    /// to be if the key belongs to that agent. One call.
-    async fn find_with_agent(
-        &self,
-        id: &ConnectionId,
-        agent: &AgentId,
-        key: &KeyHash,
-    ) -> StoreResult<(Option<InBandConnection>, Option<Agent>)>;
-    /// Binds an unbound connection to an agent that has no connection, if the key belongs to the
-    /// agent, and stores the agent in the connection's record. One transaction, without a read
-    /// before it. Returns false, and changes nothing, if one of the conditions does not hold.
-    async fn bind_unread(
-        &self,
-        agent: &AgentId,
-        key: &KeyHash,
-        binding: &Binding,
-    ) -> StoreResult<bool>;
     /// Does the same as [`Self::bind`] for an agent that was just read, and stores the agent in the
     /// connection's record. One transaction.
     async fn bind_in_band(&self, agent: &Agent, binding: &Binding) -> StoreResult<BindOutcome>;
     /// Removes the record of a connection that did not authenticate; returns false if it has
     /// authenticated meanwhile.
     async fn remove_unbound(&self, id: &ConnectionId) -> StoreResult<bool>;
-    /// Makes a connection the agent's current one: of two connections the newer wins. A repeated
-    /// call changes nothing.
+    /// Makes a connection the agent's current one, unless its key is revoked: of two connections the
+    /// newer wins. Records the use of the key. A repeated call changes nothing.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> StoreResult<BindOutcome>;
     /// Marks the agent offline if this is its current connection.
     async fn unbind(
@@ -202,6 +211,8 @@ pub enum BindOutcome {
     Replaced,
     /// There is no such agent.
     NoAgent,
+    /// The key of the connection is revoked.
+    Revoked,
     /// The connection is bound to another agent.
     Taken,
 }

@@ -29,9 +29,9 @@ use crate::{
 
 pub use self::{
     agents::{
-        AUTH_DEADLINE, Agents, BindOutcome, BreakerChange, Breakers, CONNECTED_SHARDS, Connections,
-        DispatchLeases, HeartbeatContent, LeaseAcquisition, LeaseRelease, Presence, Projects,
-        UnbindOutcome,
+        AUTH_DEADLINE, Agents, ApiKeys, BindOutcome, BreakerChange, Breakers, CONNECTED_SHARDS,
+        Connections, DispatchLeases, HeartbeatContent, LeaseAcquisition, LeaseRelease, Presence,
+        Projects, UnbindOutcome,
     },
     gateway::{Gateway, SendOutcome},
     outcome::{Created, Page, Written},
@@ -64,6 +64,8 @@ pub struct Ports {
     pub batches: Arc<dyn Batches>,
     /// The agents.
     pub agents: Arc<dyn Agents>,
+    /// The agents' keys.
+    pub api_keys: Arc<dyn ApiKeys>,
     /// The agents' connections.
     pub connections: Arc<dyn Connections>,
     /// The state that agents report about themselves.

@@ -15,7 +15,7 @@ use super::{
     Context, MessageRouter, SenderIdentity,
 };
 use crate::{
-    agent::{ApiKey, Binding, InBandConnection},
+    agent::{ApiKey, Binding, InBandConnection, KeyHash},
     error::{AuthError, BematicError, Result},
 };
 
@@ -103,20 +103,20 @@ impl MessageRouter {
     ) -> Result<Option<SenderIdentity>> {
         check_in_band_allowed(&self.ports)?;
         let (connections, agent_id) = (&self.ports.connections, &request.agent_id);
-        let binding = Binding::new(connection.clone(), now, Some(spelling));
+        let keys = &self.ports.api_keys;
         let key = request.api_key.parse::<ApiKey>().map(|key| key.hash());
+        let binding = Binding {
+            key_id: key.as_ref().ok().map(KeyHash::key_id),
+            ..Binding::new(connection.clone(), now, Some(spelling))
+        };
         let (record, agent) = match &key {
-            Ok(key) if connections.bind_unread(agent_id, key, &binding).await? => {
+            Ok(key) if keys.bind_unread(agent_id, key, &binding).await? => {
                 info!(%connection, agent = %agent_id, "agent connected");
                 return self
                     .send_auth_confirmation(connection, spelling, agent_id)
                     .await;
             }
-            Ok(key) => {
-                connections
-                    .find_with_agent(connection, agent_id, key)
-                    .await?
-            }
+            Ok(key) => keys.find_with_agent(connection, agent_id, key, now).await?,
             Err(()) => (connections.find_in_band(connection).await?, None),
         };
         if let Some(sender) = record.and_then(|record| self.cache_sender(record, spelling)) {

@@ -19,14 +19,8 @@ const OTHER: &str = "other";
 /// Another agent, and its key.
 async fn other_agent(world: &World) -> ApiKey {
     world.add_agent(OTHER).await;
-    let (other, key) = (OTHER.parse().unwrap(), ApiKey::from_random([9; 32]));
-    let (hash, now) = (key.hash(), world.time.now());
-    world
-        .unobserved
-        .agents
-        .add_key(&other, &hash, now)
-        .await
-        .unwrap();
+    let key = ApiKey::from_random([9; 32]);
+    world.add_key(OTHER, &key).await;
     key
 }
 
@@ -130,8 +124,8 @@ async fn an_agent_that_comes_back_before_its_connection_has_ended_takes_its_plac
     assert_eq!(
         world.calls.take()[2..],
         [
-            "TransactWriteItems AgentsTable",
-            "BatchGetItem AgentsTable",
+            "TransactWriteItems AgentsTable KeysTable",
+            "BatchGetItem AgentsTable KeysTable",
             "TransactWriteItems AgentsTable",
             "DeleteConnection old",
             "PostToConnection new",

@@ -248,7 +248,7 @@ async fn a_connection_without_a_key_authenticates_in_band() {
         [
             "PutItem AgentsTable",
             "SendMessage DispatchQueue",
-            "TransactWriteItems AgentsTable",
+            "TransactWriteItems AgentsTable KeysTable",
             "PostToConnection c",
             "SendMessage DispatchQueue",
         ]

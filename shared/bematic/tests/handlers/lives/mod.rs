@@ -10,6 +10,7 @@ mod dead_letters;
 mod disorder;
 mod faults;
 mod health;
+mod keys;
 mod output;
 mod presence;
 mod repeats;

@@ -27,7 +27,11 @@ impl World {
     /// Connects the agent with its key in a header, without a first message.
     pub(crate) async fn handshake(&self, name: &str) {
         self.out.open(name);
-        let event = event(name, true, String::new());
+        let key_id = Some(self.key.hash().key_id());
+        let event = SocketEvent {
+            key_id,
+            ..event(name, true, String::new())
+        };
         self.on_connect(&event).await.unwrap();
     }
 
@@ -153,6 +157,7 @@ pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
     SocketEvent {
         connection_id: connection(name),
         agent_id: authorized.then(agent_id),
+        key_id: None,
         connected_at: None,
         body,
     }

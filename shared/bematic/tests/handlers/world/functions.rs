@@ -30,7 +30,7 @@ use super::{
     OPERATIONS, World, at_once,
     fixed::Fixed,
     out::{BATCHES, DISPATCH, NOTIFICATIONS},
-    store::{AGENTS, TASKS},
+    store::{AGENTS, KEYS, TASKS},
 };
 
 /// The ARN of the signing secret, as its calls name it.
@@ -47,6 +47,7 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
     let variables = [
         ("TASKS_TABLE", TASKS.to_owned()),
         ("AGENTS_TABLE", AGENTS.to_owned()),
+        ("KEYS_TABLE", KEYS.to_owned()),
         ("DISPATCH_QUEUE_URL", url(DISPATCH)),
         ("DISPATCH_DEAD_LETTERS_URL", url("DispatchDeadLetters")),
         ("NOTIFICATIONS_QUEUE_URL", url(NOTIFICATIONS)),

@@ -22,6 +22,7 @@ use bematic::{
     ports::{BreakerChange, DispatchMessage, Ports, Written},
     task::{FLUSH_INTERVAL, Origin, Task, TaskPolicy},
 };
+use bematic_aws::store::KeyStore;
 use bematic_protocol::{
     ids::{AgentId, ConnectionId, TaskId},
     time::{Clock, Timestamp},
@@ -90,6 +91,11 @@ impl World {
         let bot_token = unobserved_app.bot_token().unwrap();
         let world = Self {
             store: Store {
+                keys: KeyStore::new(
+                    aws_sdk_dynamodb::Client::new(&aws.unobserved().sdk_config()),
+                    Some(store::KEYS.to_owned()),
+                    store::AGENTS.to_owned(),
+                ),
                 aws: aws.clone(),
                 ports: unobserved.clone(),
             },
@@ -103,9 +109,7 @@ impl World {
             time,
         };
         world.add_agent(AGENT).await;
-        let (agent, hash, now) = (agent_id(), world.key.hash(), world.time.now());
-        let key = world.unobserved.agents.add_key(&agent, &hash, now);
-        key.await.unwrap();
+        world.add_key(AGENT, &world.key).await;
         world.set_project(&world.project()).await;
         world
     }
@@ -113,6 +117,25 @@ impl World {
     pub(crate) async fn add_agent(&self, name: &str) {
         let agent = Agent::new(name.parse().unwrap(), self.time.now());
         self.unobserved.agents.create(&agent).await.unwrap();
+    }
+
+    /// Gives an agent a key, as the administration command does.
+    pub(crate) async fn add_key(&self, agent: &str, key: &ApiKey) {
+        let (agent, now) = (agent.parse().unwrap(), self.time.now());
+        let added = self.store.keys.add(&agent, &key.hash(), now).await;
+        assert!(added.unwrap());
+    }
+
+    /// Revokes keys of the agent, as the administration command does: one, or all. Returns the
+    /// connection that has to be closed.
+    pub(crate) async fn revoke(&self, key: Option<&ApiKey>) -> Option<ConnectionId> {
+        let mut keys = self.store.keys.list(&agent_id()).await.unwrap();
+        if let Some(key) = key {
+            keys.retain(|it| it.hash == key.hash());
+        }
+        let (agent, all, now) = (agent_id(), key.is_none(), self.time.now());
+        let revoked = self.store.keys.revoke(&agent, &keys, all, now);
+        revoked.await.unwrap().unwrap().unbound
     }
 
     /// Returns the channel's project as it is at first.

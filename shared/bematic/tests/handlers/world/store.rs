@@ -9,6 +9,7 @@ use bematic::{
     ports::Ports,
     task::{LateReport, Task},
 };
+use bematic_aws::store::KeyStore;
 use bematic_protocol::{
     ids::{AgentId, Attempt, ConnectionId, TaskId},
     time::Timestamp,
@@ -20,10 +21,13 @@ use super::at_once;
 
 pub(super) const TASKS: &str = "TasksTable";
 pub(super) const AGENTS: &str = "AgentsTable";
+pub(super) const KEYS: &str = "KeysTable";
 
-/// Both tables.
+/// The tables.
 pub(crate) struct Store {
     pub(super) aws: FakeAws,
+    /// The keys, as the administration command uses them.
+    pub(crate) keys: KeyStore,
     /// The production stores, whose calls are not counted.
     pub(super) ports: Arc<Ports>,
 }

@@ -1,0 +1,150 @@
+//! The operations on the keys of agents: issuing, rotating, listing, revoking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bematic::agent::{ApiKey, KeyId, KeyPrefix, StoredKey};
+use bematic::ports::Gateway as _;
+use bematic_aws::gateway::ApiGateway;
+use bematic_protocol::ids::{AgentId, ConnectionId, RandomIds};
+use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use serde::Serialize;
+
+use crate::admin::Admin;
+use crate::deployment::MANAGEMENT_URL_OUTPUT;
+
+/// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedKey {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The key.
+    pub api_key: String,
+    /// The key's id, which is no secret.
+    pub key_id: KeyId,
+}
+
+/// A key in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeySummary {
+    /// The key's id.
+    pub key_id: KeyId,
+    /// The time at which the key was issued.
+    pub created_at: Timestamp,
+    /// The time from which the key is refused.
+    pub valid_until: Option<Timestamp>,
+    /// The time at which a connection was last opened with the key.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What a revocation did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevokedKeys {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The number of keys that were revoked.
+    pub keys: usize,
+    /// The ids of these keys.
+    pub key_ids: Vec<KeyId>,
+    /// The connection that was closed, since it was opened with one of these keys.
+    pub closed_connection: Option<ConnectionId>,
+}
+
+impl Admin {
+    /// Issues a key of an agent that exists.
+    pub(crate) async fn issue_key(&self, id: AgentId, now: Timestamp) -> Result<IssuedKey> {
+        let mut bytes = [0; 32];
+        let random = SysRng.try_fill_bytes(&mut bytes);
+        random.context("the system has no random numbers")?;
+        let key = ApiKey::from_random(bytes);
+        let hash = key.hash();
+        if !self.keys.add(&id, &hash, now).await? {
+            bail!("there is no agent {id} any more");
+        }
+        Ok(IssuedKey {
+            agent_id: id,
+            api_key: key.expose().to_owned(),
+            key_id: hash.key_id(),
+        })
+    }
+
+    /// Issues another key of an agent. The present ones are refused after `overlap`, or when they
+    /// would have been before.
+    pub async fn rotate_keys(&self, id: &AgentId, overlap: Duration) -> Result<IssuedKey> {
+        self.find_agent(id).await?;
+        let now = SystemClock.now();
+        let present = self.keys.list(id).await?;
+        let issued = self.issue_key(id.clone(), now).await?;
+        for key in present {
+            self.keys.end_validity(id, &key.hash, now + overlap).await?;
+        }
+        Ok(issued)
+    }
+
+    /// Lists the keys of an agent, oldest first.
+    pub async fn list_keys(&self, id: &AgentId) -> Result<Vec<KeySummary>> {
+        let agent = self.find_agent(id).await?;
+        let keys = self.keys.list(id).await?.into_iter();
+        let summaries = keys.map(|key| KeySummary {
+            key_id: key.id(),
+            created_at: key.created_at,
+            valid_until: key.valid_until,
+            last_used_at: agent.key_uses.get(&key.id()).copied(),
+        });
+        Ok(summaries.collect())
+    }
+
+    /// Revokes the key of an agent whose id begins with `prefix`, or all its keys. A connection of the
+    /// agent that was opened with one of them is unbound, and closed.
+    ///
+    /// # Errors
+    /// Also if the keys are revoked, and the connection could not be closed: the error says so.
+    pub async fn revoke_keys(
+        &self,
+        id: &AgentId,
+        prefix: Option<&KeyPrefix>,
+    ) -> Result<RevokedKeys> {
+        self.find_agent(id).await?;
+        let mut keys = self.keys.list(id).await?;
+        if let Some(prefix) = prefix {
+            keys = vec![prefix.find_in(&keys)?.clone()];
+        }
+        let all = prefix.is_none();
+        let revoked = self.keys.revoke(id, &keys, all, SystemClock.now()).await?;
+        let revoked = revoked.with_context(|| format!("there is no agent {id} any more"))?;
+        if let Some(connection) = &revoked.unbound {
+            self.close_connection(id, connection).await?;
+        }
+        Ok(RevokedKeys {
+            agent_id: id.clone(),
+            keys: keys.len(),
+            key_ids: keys.iter().map(StoredKey::id).collect(),
+            closed_connection: revoked.unbound,
+        })
+    }
+
+    /// Closes a connection whose key is revoked. The SDK makes three attempts, with a backoff.
+    async fn close_connection(&self, agent: &AgentId, connection: &ConnectionId) -> Result<()> {
+        let deployment = &self.deployment;
+        let closed = match &deployment.management_url {
+            Some(url) => {
+                let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
+                let gateway = ApiGateway::new(&deployment.config, url.clone(), ids, clock);
+                gateway.close(connection).await.map_err(Into::into)
+            }
+            None => Err(anyhow!("the stack has no output {MANAGEMENT_URL_OUTPUT}")),
+        };
+        closed.with_context(|| {
+            format!(
+                "the keys are revoked, and the agent {agent} gets no more tasks, but its connection \
+                 {connection} could not be closed"
+            )
+        })
+    }
+}
