@@ -285,9 +285,13 @@ async fn execute_agent_command(admin: &Admin, command: AgentCommand, json: bool)
                 } else {
                     format!(" ({})", ids.join(", "))
                 };
-                let closed = match &revoked.closed_connection {
-                    Some(connection) => format!("\nits connection {connection} is closed"),
-                    None => String::new(),
+                let closed = match (&revoked.connection, &revoked.not_closed_yet) {
+                    (None, _) => String::new(),
+                    (Some(connection), None) => format!("\nits connection {connection} is closed"),
+                    (Some(connection), Some(problem)) => format!(
+                        "\nits connection {connection} could not be closed yet, and the dispatcher tries \
+                         again: {problem}"
+                    ),
                 };
                 format!("keys revoked: {}, of {id}{ids}{closed}", revoked.keys)
             })

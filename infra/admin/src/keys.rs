@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use bematic::agent::{ApiKey, KeyId, KeyPrefix, StoredKey};
-use bematic::ports::Gateway as _;
+use bematic::dead_letter::QueueName;
+use bematic::ports::{DispatchMessage, DispatchQueue as _, Gateway as _};
 use bematic_aws::gateway::ApiGateway;
+use bematic_aws::queue::SqsQueue;
 use bematic_protocol::ids::{AgentId, ConnectionId, RandomIds};
 use bematic_protocol::time::{Clock as _, SystemClock, Timestamp};
 use rand::TryRng as _;
@@ -52,8 +54,10 @@ pub struct RevokedKeys {
     pub keys: usize,
     /// The ids of these keys.
     pub key_ids: Vec<KeyId>,
-    /// The connection that was closed, since it was opened with one of these keys.
-    pub closed_connection: Option<ConnectionId>,
+    /// The connection that was unbound, since it was opened with one of these keys.
+    pub connection: Option<ConnectionId>,
+    /// The reason why the connection could not be closed yet: the dispatcher tries it again.
+    pub not_closed_yet: Option<String>,
 }
 
 impl Admin {
@@ -104,7 +108,8 @@ impl Admin {
     /// agent that was opened with one of them is unbound, and closed.
     ///
     /// # Errors
-    /// Also if the keys are revoked, and the connection could not be closed: the error says so.
+    /// Also if the keys are revoked, and the connection could neither be closed nor left to the
+    /// dispatcher to close: the error says so.
     pub async fn revoke_keys(
         &self,
         id: &AgentId,
@@ -118,33 +123,59 @@ impl Admin {
         let all = prefix.is_none();
         let revoked = self.keys.revoke(id, &keys, all, SystemClock.now()).await?;
         let revoked = revoked.with_context(|| format!("there is no agent {id} any more"))?;
-        if let Some(connection) = &revoked.unbound {
-            self.close_connection(id, connection).await?;
-        }
+        let not_closed_yet = match &revoked.unbound {
+            Some(connection) => self.close_connection(id, connection).await?,
+            None => None,
+        };
         Ok(RevokedKeys {
             agent_id: id.clone(),
             keys: keys.len(),
             key_ids: keys.iter().map(StoredKey::id).collect(),
-            closed_connection: revoked.unbound,
+            connection: revoked.unbound,
+            not_closed_yet,
         })
     }
 
-    /// Closes a connection whose key is revoked. The SDK makes three attempts, with a backoff.
-    async fn close_connection(&self, agent: &AgentId, connection: &ConnectionId) -> Result<()> {
-        let deployment = &self.deployment;
-        let closed = match &deployment.management_url {
-            Some(url) => {
-                let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
-                let gateway = ApiGateway::new(&deployment.config, url.clone(), ids, clock);
-                gateway.close(connection).await.map_err(Into::into)
-            }
-            None => Err(anyhow!("the stack has no output {MANAGEMENT_URL_OUTPUT}")),
+    /// Closes a connection whose key is revoked; the SDK makes three attempts, with a backoff. If they
+    /// fail, has the dispatcher close it, and returns why.
+    async fn close_connection(
+        &self,
+        agent: &AgentId,
+        connection: &ConnectionId,
+    ) -> Result<Option<String>> {
+        let Err(problem) = self.try_close(connection).await else {
+            return Ok(None);
         };
-        closed.with_context(|| {
+        let problem = format!("{problem:#}");
+        let enqueued = self.enqueue_close(agent, connection).await;
+        enqueued.with_context(|| {
             format!(
                 "the keys are revoked, and the agent {agent} gets no more tasks, but its connection \
-                 {connection} could not be closed"
+                 {connection} could not be closed ({problem}), and not be left to the dispatcher"
             )
-        })
+        })?;
+        Ok(Some(problem))
+    }
+
+    async fn try_close(&self, connection: &ConnectionId) -> Result<()> {
+        let deployment = &self.deployment;
+        let missing = || format!("the stack has no output {MANAGEMENT_URL_OUTPUT}");
+        let url = deployment.management_url.clone().with_context(missing)?;
+        let (ids, clock) = (Arc::new(RandomIds), Arc::new(SystemClock));
+        let gateway = ApiGateway::new(&deployment.config, url, ids, clock);
+        Ok(gateway.close(connection).await?)
+    }
+
+    async fn enqueue_close(&self, agent: &AgentId, connection: &ConnectionId) -> Result<()> {
+        let name: &str = QueueName::Dispatch.into();
+        let url = self.deployment.queues.get(name).cloned();
+        let url = url.with_context(|| format!("the deployed stack has no queue {name}"))?;
+        let client = aws_sdk_sqs::Client::new(&self.deployment.config);
+        let close = DispatchMessage::CloseConnection {
+            connection_id: connection.clone(),
+            agent_id: agent.clone(),
+        };
+        let queue = SqsQueue::new(client, url);
+        Ok(queue.send(&[(close, Duration::ZERO)]).await?)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use bematic::agent::{ApiKey, Binding};
-use bematic::ports::{Agents as _, ApiKeys as _, BindOutcome, Connections as _};
+use bematic::ports::{Agents as _, ApiKeys as _, BindOutcome, Connections as _, DispatchMessage};
 use bematic_admin::{Admin, Deployment, IssuedKey, Tables};
 use bematic_aws::store::{AgentStore, KeyStore};
 use bematic_protocol::ids::{AgentId, ConnectionId};
@@ -137,12 +137,13 @@ async fn revoking_one_key_closes_the_connection_that_was_opened_with_it() {
     let other = stack.admin.create_agent(agent(), true).await.unwrap();
     stack.connect("c", &used).await;
     let revoked = stack.revoke(&other).await.unwrap();
-    assert_eq!((revoked.keys, revoked.closed_connection), (1, None));
+    assert_eq!((revoked.keys, revoked.connection), (1, None));
     assert!(stack.is_connected().await);
     let other = stack.admin.create_agent(agent(), true).await.unwrap();
     let revoked = stack.revoke(&used).await.unwrap();
     assert_eq!(revoked.key_ids, std::slice::from_ref(&used.key_id));
-    assert_eq!(revoked.closed_connection, Some(connection("c")));
+    assert_eq!(revoked.connection, Some(connection("c")));
+    assert_eq!(revoked.not_closed_yet, None);
     assert_eq!(stack.aws.connections().take_deleted(), ["c"]);
     assert!(!stack.is_connected().await);
     let now = SystemClock.now();
@@ -163,17 +164,44 @@ async fn revoking_all_keys_of_an_agent_that_is_gone_is_no_error() {
     let revoked = stack.admin.revoke_keys(&agent(), None).await.unwrap();
     assert_eq!(revoked.keys, 1);
     let again = stack.admin.revoke_keys(&agent(), None).await.unwrap();
-    assert_eq!((again.keys, again.closed_connection), (0, None));
+    assert_eq!((again.keys, again.connection), (0, None));
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_closed_is_reported_and_unbound_all_the_same() {
+async fn a_connection_that_cannot_be_closed_is_left_to_the_dispatcher() {
     let stack = Administered::new();
     let issued = stack.admin.create_agent(agent(), false).await.unwrap();
     stack.connect("c", &issued).await;
     let closes = |call: &fake_aws::Call| call.operation == "DeleteConnection";
     let failures = stack.aws.planned_failures();
     failures.arm_matching(0, FailurePoint::Before, Failure::Internal, closes);
+    let revoked = stack.revoke(&issued).await.unwrap();
+    assert_eq!(revoked.connection, Some(connection("c")));
+    assert!(revoked.not_closed_yet.is_some());
+    assert!(!stack.is_connected().await);
+    assert!(!stack.is_valid(&issued, SystemClock.now()).await);
+    let messages = stack.aws.queue("DispatchQueue").peek();
+    let [message] = &messages[..] else {
+        panic!("{messages:?}");
+    };
+    let close = DispatchMessage::CloseConnection {
+        connection_id: connection("c"),
+        agent_id: agent(),
+    };
+    let sent: DispatchMessage = serde_json::from_str(&message.body).unwrap();
+    assert_eq!(sent, close);
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_closes_is_reported_and_unbound_all_the_same() {
+    let stack = Administered::new();
+    let issued = stack.admin.create_agent(agent(), false).await.unwrap();
+    stack.connect("c", &issued).await;
+    for operation in ["DeleteConnection", "SendMessage"] {
+        let matches = move |call: &fake_aws::Call| call.operation == operation;
+        let failures = stack.aws.planned_failures();
+        failures.arm_matching(0, FailurePoint::Before, Failure::Internal, matches);
+    }
     let error = stack.revoke(&issued).await.unwrap_err().to_string();
     assert!(error.contains("the keys are revoked"), "{error}");
     assert!(error.contains("connection c"), "{error}");

@@ -42,13 +42,14 @@ const REASON_ATTRIBUTE: &str = "reason";
 
 /// A queue, as all ports of queues that functions send to.
 #[derive(Debug, Clone)]
-pub(crate) struct SqsQueue {
+pub struct SqsQueue {
     client: Client,
     url: String,
 }
 
 impl SqsQueue {
-    pub(crate) const fn new(client: Client, url: String) -> Self {
+    /// Creates the adapter for the queue with this URL.
+    pub const fn new(client: Client, url: String) -> Self {
         Self { client, url }
     }
 
@@ -130,7 +131,8 @@ fn dispatch_message(body: &DispatchMessage, delay: Duration) -> Result<MessageBu
     let group = match body {
         DispatchMessage::AgentQueue { agent_id, .. }
         | DispatchMessage::Task { agent_id, .. }
-        | DispatchMessage::AckDeadline { agent_id, .. } => agent_id.as_str(),
+        | DispatchMessage::AckDeadline { agent_id, .. }
+        | DispatchMessage::CloseConnection { agent_id, .. } => agent_id.as_str(),
         DispatchMessage::AuthDeadline { connection_id } => connection_id.as_str(),
         // It cannot be serialized, and is never sent.
         DispatchMessage::Unknown => "unknown",

@@ -1,5 +1,7 @@
 //! `ws-authorizer`, `ws-connect` and `ws-disconnect`: the beginning and the end of a connection.
 
+use std::time::Duration;
+
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
     messages::{AuthResponse, CloudMessage},
@@ -135,7 +137,7 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
 }
 
 /// Handles the outcome of binding a connection: closes the older one that it replaced, with one
-/// call. The older connection is sent no more tasks whether or not closing it works.
+/// call, or else has the dispatcher close it. It is sent no more tasks in any case.
 pub(super) async fn handle_bind_outcome(
     ports: &Ports,
     agent: &AgentId,
@@ -155,9 +157,23 @@ pub(super) async fn handle_bind_outcome(
         && let Err(error) = ports.gateway.close(&older).await
     {
         let error = BematicError::from(error);
-        warn!(connection = %older, code = error.code(), %error, "older connection not closed");
+        warn!(connection = %older, code = error.code(), %error, "older connection not closed yet");
+        close_later(ports, agent, older).await;
     }
     Ok(())
+}
+
+/// Has the dispatcher close a connection, whose queue tries it again until it works. If that cannot be
+/// enqueued either, the next heartbeat over the connection that is recorded closes it.
+async fn close_later(ports: &Ports, agent: &AgentId, connection: ConnectionId) {
+    let close = DispatchMessage::CloseConnection {
+        connection_id: connection.clone(),
+        agent_id: agent.clone(),
+    };
+    if let Err(error) = ports.dispatch.send(&[(close, Duration::ZERO)]).await {
+        let error = BematicError::from(error);
+        warn!(%connection, %agent, code = error.code(), %error, "closing a connection not enqueued");
+    }
 }
 
 /// Handles `$disconnect`, which may arrive late, twice, or never: one call, two for a connection

@@ -59,6 +59,14 @@ pub enum DispatchMessage {
         /// The connection.
         connection_id: ConnectionId,
     },
+    /// The connection has to be closed, and could not be when another replaced it or its key was
+    /// revoked. It is never its agent's current one again.
+    CloseConnection {
+        /// The connection.
+        connection_id: ConnectionId,
+        /// The connection's agent.
+        agent_id: AgentId,
+    },
     /// A kind that this version does not know: a newer one has sent it, during an update.
     #[serde(other, skip_serializing)]
     Unknown,

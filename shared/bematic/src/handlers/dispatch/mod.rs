@@ -1,5 +1,5 @@
 //! `dispatcher`: dispatches agents' queues, handles timers, and closes connections that did not
-//! authenticate.
+//! authenticate or could not be closed before.
 
 mod claims;
 mod moving;
@@ -69,6 +69,14 @@ impl Dispatcher {
                 task_id, renewals, ..
             } => self.check_task(task_id, false, renewals).await,
             DispatchMessage::AckDeadline { task_id, .. } => self.check_task(task_id, true, 0).await,
+            DispatchMessage::CloseConnection {
+                connection_id,
+                agent_id,
+            } => {
+                self.ports.gateway.close(&connection_id).await?;
+                info!(connection = %connection_id, agent = %agent_id, "connection closed");
+                Ok(())
+            }
             DispatchMessage::Unknown => Err(BematicError::UnknownMessageKind),
             DispatchMessage::AuthDeadline { connection_id } => {
                 self.end_unauthenticated(&connection_id).await

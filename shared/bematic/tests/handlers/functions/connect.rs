@@ -7,10 +7,10 @@ use bematic::{
         connect::authenticate,
         event::{Handshake, SocketEvent},
     },
-    ports::UnbindOutcome,
+    ports::{DispatchMessage, UnbindOutcome},
 };
 use bematic_protocol::{ids::AgentId, time::Clock};
-use fake_aws::FailurePoint;
+use fake_aws::{Call, Failure, FailurePoint};
 use serde_json::{Value, json};
 
 use crate::world::{AGENT, World, agent_id, connection, event};
@@ -111,6 +111,60 @@ async fn the_newer_connection_replaces_the_older_whose_late_disconnect_changes_n
             .id,
         connection("new")
     );
+}
+
+#[tokio::test]
+async fn an_older_connection_that_could_not_be_closed_is_closed_by_the_dispatcher() {
+    let world = World::new().await;
+    world.connect("old").await;
+    world.time.pass(Duration::from_secs(1));
+    world.out.take_dispatched();
+    // The handshake's second call closes the older connection.
+    world.calls.fail_at(1);
+    world.handshake("new").await;
+    assert!(!world.calls.unused_failure() && world.out.closed().is_empty());
+    // Closing it fails once more, and the message is received again.
+    world.calls.fail_at(0);
+    let failed = world.feed_dispatcher().await;
+    assert!(
+        !world.calls.unused_failure() && world.out.closed().is_empty(),
+        "{failed:?}"
+    );
+    world.time.pass(Duration::from_secs(90));
+    world.feed_dispatcher().await;
+    assert_eq!(world.out.closed(), [connection("old")].into());
+    // Twice, when the connection is gone.
+    let close = DispatchMessage::CloseConnection {
+        connection_id: connection("old"),
+        agent_id: agent_id(),
+    };
+    world.dispatcher().handle(close).await.unwrap();
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.connection.unwrap().id, connection("new"));
+}
+
+#[tokio::test]
+async fn an_older_connection_whose_closing_cannot_be_enqueued_either_keeps_no_agent_away() {
+    let world = World::new().await;
+    world.connect("old").await;
+    world.time.pass(Duration::from_secs(1));
+    for operation in ["DeleteConnection", "SendMessage"] {
+        let matches = move |call: &Call| call.operation == operation;
+        let failures = world.aws.planned_failures();
+        failures.arm_matching(0, FailurePoint::Before, Failure::Internal, matches);
+    }
+    let key_id = Some(world.key.hash().key_id());
+    let handshake = SocketEvent {
+        key_id,
+        ..event("new", true, String::new())
+    };
+    world.on_connect(&handshake).await.unwrap();
+    let agent = world.store.agent(&agent_id()).unwrap();
+    assert_eq!(agent.connection.unwrap().id, connection("new"));
+    assert_eq!(world.aws.planned_failures().take_unused(), []);
+    // A heartbeat over the older one that is recorded closes it.
+    world.say("old", "HEARTBEAT_PING", json!({})).await;
+    assert!(world.out.closed().contains(&connection("old")));
 }
 
 #[tokio::test]
