@@ -62,10 +62,16 @@ async fn found(stored: &Stored) -> Agent {
     stored.agents.find(&agent()).await.unwrap().unwrap()
 }
 
-fn in_place_of(older: &str) -> BindOutcome {
-    BindOutcome::Current {
-        replaced: Some(connection(older)),
-    }
+/// Checks that a connection is bound, and has replaced this one.
+fn assert_in_place_of(older: &str, bound: &BindOutcome) {
+    let BindOutcome::Current {
+        replaced: Some(replaced),
+    } = bound
+    else {
+        panic!("{bound:?}");
+    };
+    assert_eq!(replaced.binding.id, connection(older));
+    assert_eq!(replaced.last_seen, Some(replaced.binding.bound_at));
 }
 
 #[tokio::test]
@@ -89,7 +95,7 @@ async fn who_comes_in_place_of_another_is_looked_up_and_bound_in_two_calls() {
     let agent = found.unwrap();
     assert_eq!(connection.unwrap().agent_id, None);
     let bound = stored.agents.bind_in_band(&agent, &binding("new", 2)).await;
-    assert_eq!(bound.unwrap(), in_place_of("c"));
+    assert_in_place_of("c", &bound.unwrap());
     assert_eq!(stored.aws.calls().take().len(), 2);
 
     let (connection, found) = look_up(&other).await;
@@ -148,7 +154,7 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
     let stored = Stored::new().await;
     let read = found(&stored).await;
     let meanwhile = stored.agents.bind(&agent(), &binding("meanwhile", 5)).await;
-    assert_eq!(meanwhile.unwrap(), in_place_of("c"));
+    assert_in_place_of("c", &meanwhile.unwrap());
 
     // An older one does not take the newer one's place.
     let bind = async |binding| stored.agents.bind_in_band(&read, &binding).await.unwrap();
@@ -156,7 +162,7 @@ async fn a_connection_is_bound_as_its_agent_is_by_then() {
     let older = stored.agents.find_in_band(&connection("older")).await;
     assert_eq!(older.unwrap(), None);
 
-    assert_eq!(bind(binding("newer", 6)).await, in_place_of("meanwhile"));
+    assert_in_place_of("meanwhile", &bind(binding("newer", 6)).await);
     let same = BindOutcome::Current { replaced: None };
     assert_eq!(bind(binding("newer", 6)).await, same, "twice");
     assert_eq!(
@@ -199,7 +205,7 @@ async fn only_an_unbound_connection_is_removed() {
     let known = stored.agents.find_in_band(&connection("x")).await.unwrap();
     assert_eq!(known, None);
     let bound = stored.agents.bind_in_band(&read, &binding("y", 2)).await;
-    assert_eq!(bound.unwrap(), in_place_of("c"));
+    assert_in_place_of("c", &bound.unwrap());
     assert!(!forget("y").await);
     let known = stored.agents.find_in_band(&connection("y")).await.unwrap();
     assert_eq!(known.unwrap().agent_id, Some(agent()));

@@ -155,8 +155,8 @@ uuid_id!(
 );
 
 uuid_id!(
-    /// The id of a notice about an agent's circuit breaker: a hash of the agent, the event and its
-    /// count, so that the same notice always has the same id.
+    /// The id of a notice about an agent: a hash of the agent, the event, and its count or its
+    /// connection, so that the same notice always has the same id.
     NoticeId,
     "notice id"
 );
@@ -173,7 +173,12 @@ impl NoticeId {
         Self::of("closed", agent, n)
     }
 
-    fn of(what: &str, agent: &AgentId, n: u64) -> Self {
+    /// Returns the id of the notice that a connection from another address has replaced the agent's.
+    pub fn take_over(agent: &AgentId, connection: &ConnectionId) -> Self {
+        Self::of("take-over", agent, connection)
+    }
+
+    fn of(what: &str, agent: &AgentId, n: impl fmt::Display) -> Self {
         let digest = Sha256::digest(format!("{what} {agent} {n}"));
         let bytes = std::array::from_fn(|n| digest[n]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
@@ -187,7 +192,7 @@ pub enum CardSubject {
     Task(TaskId),
     /// A bulk operation.
     Batch(BatchId),
-    /// A notice that an agent's breaker opened or closed.
+    /// A notice about an agent, such as that its breaker opened.
     Notice(NoticeId),
 }
 

@@ -14,6 +14,7 @@ use aws_sdk_sqs::{
     },
 };
 use bematic::{
+    agent::TakeOver,
     batch::Batch,
     dead_letter::Reason,
     error::{QueueError, Source},
@@ -216,6 +217,14 @@ impl Notifications for SqsQueue {
         let group = format!("breaker-{agent}");
         let deduplication_id = format!("{group}-{generation}");
         let body = NotifyMessage::Breaker { agent_id };
+        self.send_message(notification_message(&body, group, deduplication_id)?)
+            .await
+    }
+
+    async fn enqueue_take_over_notice(&self, take_over: &TakeOver) -> Result<(), QueueError> {
+        let group = format!("take-over-{}", take_over.agent_id);
+        let deduplication_id = format!("take-over-{}", take_over.connection_id);
+        let body = NotifyMessage::TakeOver(take_over.clone());
         self.send_message(notification_message(&body, group, deduplication_id)?)
             .await
     }

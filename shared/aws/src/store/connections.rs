@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
-    agent::{Agent, Binding, InBandConnection},
+    agent::{Agent, Binding, InBandConnection, ReplacedConnection},
     error::StoreError,
     ports::{AUTH_DEADLINE, BindOutcome, Connections, UnbindOutcome},
 };
@@ -74,10 +74,8 @@ impl Connections for AgentStore {
             .returning(ReturnValue::AllOld);
         let agent = match update.send().await? {
             Ok(item) => {
-                let replaced = parse_record::<Agent>(item)?.connection;
-                return Ok(BindOutcome::Current {
-                    replaced: replaced.map(|older| older.id),
-                });
+                let replaced = replaced_connection(parse_record(item)?);
+                return Ok(BindOutcome::Current { replaced });
             }
             Err(ConditionFailed(item)) if item.is_empty() => return Ok(BindOutcome::NoAgent),
             Err(ConditionFailed(item)) => parse_record::<Agent>(item)?,
@@ -98,9 +96,9 @@ impl Connections for AgentStore {
         /// Version conflicts after which the call fails: so many connections of one agent would
         /// have to be bound at the same time.
         const TRIES: usize = 5;
-        let mut before = agent.connection.clone();
+        let mut before = agent.clone();
         for _ in 0..TRIES {
-            match before {
+            match &before.connection {
                 Some(bound) if bound.id == binding.id => {
                     return Ok(BindOutcome::Current { replaced: None });
                 }
@@ -109,7 +107,8 @@ impl Connections for AgentStore {
                 }
                 _ => {}
             }
-            let update = self.prepare_bind_if_unchanged(&agent.id, binding, before.as_ref())?;
+            let older = before.connection.as_ref();
+            let update = self.prepare_bind_if_unchanged(&agent.id, binding, older)?;
             let connection = self.prepare_connection_bind(binding, &agent.id)?;
             let writes = vec![
                 (WriteLabel::Agent, update),
@@ -117,7 +116,7 @@ impl Connections for AgentStore {
             ];
             let mut refused = self.agents.transact(writes).await?;
             if refused.is_empty() {
-                let replaced = before.map(|older| older.id);
+                let replaced = replaced_connection(before);
                 return Ok(BindOutcome::Current { replaced });
             }
             if let Some(item) = refused.remove(&WriteLabel::Connection) {
@@ -133,11 +132,10 @@ impl Connections for AgentStore {
             if item.is_empty() {
                 return Ok(BindOutcome::NoAgent);
             }
-            let now = parse_record::<Agent>(item)?;
-            if now.has_revoked_key_of(binding) {
+            before = parse_record(item)?;
+            if before.has_revoked_key_of(binding) {
                 return Ok(BindOutcome::Revoked);
             }
-            before = now.connection;
         }
         Err(call_error("TransactWriteItems")(
             "the agent's connection keeps changing",
@@ -160,6 +158,15 @@ impl Connections for AgentStore {
             Err(_) => UnbindOutcome::Stale,
         })
     }
+}
+
+/// Returns the connection that an agent had.
+fn replaced_connection(agent: Agent) -> Option<Box<ReplacedConnection>> {
+    let binding = agent.connection?;
+    Some(Box::new(ReplacedConnection {
+        binding,
+        last_seen: agent.last_seen,
+    }))
 }
 
 impl AgentStore {

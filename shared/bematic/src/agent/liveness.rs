@@ -14,7 +14,7 @@ use super::{Agent, Binding, HEARTBEAT_EVERY, HEARTBEAT_RECORD_INTERVAL};
 /// [`super::MAX_HEARTBEAT_RECORD_GAP`], or healthy agents would be pinged all the time.
 const PING_AFTER_SILENCE: Duration = Duration::from_secs(90);
 /// The time without a recorded sign of life after which an agent is offline: it was pinged before.
-const SILENT_AFTER: Duration = Duration::from_secs(150);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(150);
 /// The longest interval between pings; API Gateway closes a connection that is idle for 10 min.
 const MAX_PING_INTERVAL: Duration = Duration::from_mins(4);
 /// The time for which an agent that sends may leave a ping without an echo: two repetitions.

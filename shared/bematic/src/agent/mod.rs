@@ -5,9 +5,11 @@ mod key;
 mod liveness;
 mod project;
 mod route;
+mod take_over;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -22,6 +24,7 @@ pub use self::{
     key::{ApiKey, KeyHash, KeyId, KeyPrefix, NoSuchKey, StoredKey},
     project::Project,
     route::{InvalidRoute, PreferredAgents, Route},
+    take_over::{ReplacedConnection, TakeOver},
 };
 use crate::{
     breaker::{Gate, is_default},
@@ -181,6 +184,8 @@ pub struct Binding {
     pub doubted_at: Option<Timestamp>,
     /// The key with which the connection authenticated; `None` in a record of an earlier version.
     pub key_id: Option<KeyId>,
+    /// The address that the connection comes from, if API Gateway names it.
+    pub address: Option<IpAddr>,
 }
 
 impl Binding {
@@ -198,6 +203,7 @@ impl Binding {
             echoed_at: None,
             doubted_at: None,
             key_id: None,
+            address: None,
         }
     }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::event::{AuthenticatedAgent, Handshake, SocketEvent};
 use crate::{
-    agent::{ApiKey, Binding, KeyId},
+    agent::{ApiKey, Binding, KeyId, TakeOver},
     error::{AuthError, BematicError, Result, chain},
     ports::{AUTH_DEADLINE, BindOutcome, DispatchMessage, Ports, UnbindOutcome},
 };
@@ -122,10 +122,11 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
         let bound_at = event.connected_at.unwrap_or(now);
         let binding = Binding {
             key_id: event.key_id.clone(),
+            address: event.address,
             ..Binding::new(connection.clone(), bound_at, None)
         };
         let bound = ports.connections.bind(agent, &binding).await?;
-        return handle_bind_outcome(ports, agent, connection, bound).await;
+        return handle_bind_outcome(ports, agent, &binding, bound).await;
     }
     check_in_band_allowed(ports)?;
     ports.connections.add_unbound(connection, now).await?;
@@ -137,13 +138,15 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
 }
 
 /// Handles the outcome of binding a connection: closes the older one that it replaced, with one
-/// call, or else has the dispatcher close it. It is sent no more tasks in any case.
+/// call, or else has the dispatcher close it. It is sent no more tasks in any case. A take-over costs
+/// one message more, for the notice.
 pub(super) async fn handle_bind_outcome(
     ports: &Ports,
     agent: &AgentId,
-    connection: &ConnectionId,
+    binding: &Binding,
     bound: BindOutcome,
 ) -> Result<()> {
+    let connection = &binding.id;
     let replaced = match bound {
         BindOutcome::Current { replaced } => replaced,
         BindOutcome::Replaced => return Err(AuthError::ConnectionReplaced(agent.clone()).into()),
@@ -152,15 +155,45 @@ pub(super) async fn handle_bind_outcome(
         }
         BindOutcome::Taken => return Err(AuthError::AlreadyAuthenticated.into()),
     };
-    info!(%connection, %agent, ?replaced, "agent connected");
-    if let Some(older) = replaced
-        && let Err(error) = ports.gateway.close(&older).await
-    {
+    let Some(replaced) = replaced else {
+        info!(%connection, %agent, "agent connected");
+        return Ok(());
+    };
+    let older = replaced.binding.id.clone();
+    info!(%connection, %agent, replaced = %older, "agent connected");
+    if let Some(take_over) = TakeOver::detect(agent, &replaced, binding) {
+        announce_take_over(ports, &take_over).await;
+    }
+    if let Err(error) = ports.gateway.close(&older).await {
         let error = BematicError::from(error);
         warn!(connection = %older, code = error.code(), %error, "older connection not closed yet");
         close_later(ports, agent, older).await;
     }
     Ok(())
+}
+
+/// Has the operations channel told that another address has taken over an agent's connection. The
+/// connection is bound, and API Gateway repeats no handshake: a failure is only logged.
+async fn announce_take_over(ports: &Ports, take_over: &TakeOver) {
+    let TakeOver {
+        agent_id,
+        connection_id,
+        from,
+        to,
+        ..
+    } = take_over;
+    warn!(agent = %agent_id, connection = %connection_id, %from, %to, "connection taken over by another address");
+    if ports.settings.operations_channel.is_none() {
+        return;
+    }
+    let enqueued = ports
+        .notifications
+        .enqueue_take_over_notice(take_over)
+        .await;
+    if let Err(error) = enqueued {
+        let error = BematicError::from(error);
+        warn!(agent = %agent_id, code = error.code(), %error, "notice of a take-over not enqueued");
+    }
 }
 
 /// Has the dispatcher close a connection, whose queue tries it again until it works. If that cannot be

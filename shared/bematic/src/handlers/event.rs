@@ -1,7 +1,7 @@
 //! API Gateway's WebSocket events in the form that the handlers need. Fields that are not used are
 //! ignored, so that AWS can add more of them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr};
 
 use bematic_protocol::{
     ids::{AgentId, ConnectionId},
@@ -23,6 +23,8 @@ pub struct SocketEvent {
     pub agent_id: Option<AgentId>,
     /// The key with which the agent authenticated in the handshake.
     pub key_id: Option<KeyId>,
+    /// The address that the connection comes from.
+    pub address: Option<IpAddr>,
     /// The time at which API Gateway opened the connection: the newer of two wins, whichever is
     /// handled first.
     pub connected_at: Option<Timestamp>,
@@ -43,6 +45,13 @@ struct RequestContext {
     connection_id: ConnectionId,
     connected_at: Option<Timestamp>,
     authorizer: Option<AuthorizerContext>,
+    identity: Option<CallerIdentity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallerIdentity {
+    source_ip: Option<String>,
 }
 
 /// The context that the authorizer returns and API Gateway passes on with every message. API
@@ -72,6 +81,10 @@ impl From<RawSocketEvent> for SocketEvent {
             connection_id: context.connection_id,
             agent_id: authorizer.agent_id,
             key_id: authorizer.key_id,
+            // The address only serves a notice: one that is not understood keeps no agent away.
+            address: context
+                .identity
+                .and_then(|identity| identity.source_ip?.parse().ok()),
             connected_at: context.connected_at,
             body: raw.body.unwrap_or_default(),
         }
@@ -128,6 +141,7 @@ mod tests {
                     "agentId": "box", "keyId": "12345678", "principalId": "box",
                     "integrationLatency": 12,
                 },
+                "identity": { "sourceIp": "192.0.2.1", "userAgent": null },
             },
             "body": "{}", "isBase64Encoded": false,
         });
@@ -135,7 +149,10 @@ mod tests {
         assert_eq!(event.connection_id.as_str(), "L0SM9cOFvHcCIhw=");
         assert_eq!(event.agent_id, Some("box".parse().unwrap()));
         assert_eq!(event.key_id.unwrap().as_str(), "12345678");
-        let without = json!({ "requestContext": { "connectionId": "c=" } });
+        assert_eq!(event.address, Some([192, 0, 2, 1].into()));
+        let without = json!({
+            "requestContext": { "connectionId": "c=", "identity": { "sourceIp": "test-source" } },
+        });
         assert_eq!(
             serde_json::from_value::<SocketEvent>(without)
                 .unwrap()

@@ -10,13 +10,16 @@ use bematic_protocol::{
 use tracing::{info, warn};
 
 use crate::{
+    agent::TakeOver,
     breaker::Incident,
     error::{BematicError, Result},
     ports::{CardRecord, Created, NotifyMessage, Ports},
     slack::{
         Message,
         api::{Destination, SlackApi, SlackError},
-        card::{TaskView, batch_card, breaker_closed_notice, breaker_opened_notice},
+        card::{
+            TaskView, batch_card, breaker_closed_notice, breaker_opened_notice, take_over_notice,
+        },
     },
     task::Origin,
 };
@@ -40,6 +43,7 @@ impl Notifier {
             NotifyMessage::Refresh { task_id } => self.refresh_task_card(task_id).await,
             NotifyMessage::Batch { batch_id } => self.refresh_batch_card(batch_id).await,
             NotifyMessage::Breaker { agent_id } => self.announce_breaker(&agent_id).await,
+            NotifyMessage::TakeOver(take_over) => self.announce_take_over(&take_over).await,
             NotifyMessage::Reply(reply) => {
                 let to = Destination {
                     channel: reply.channel_id,
@@ -107,6 +111,16 @@ impl Notifier {
             .breakers
             .mark_breaker_announced(agent, breaker.generation)
             .await?)
+    }
+
+    /// Posts a notice in the operations channel that another address has taken over an agent's
+    /// connection: a read, and the calls of a card.
+    async fn announce_take_over(&self, take_over: &TakeOver) -> Result<()> {
+        let id = NoticeId::take_over(&take_over.agent_id, &take_over.connection_id);
+        let about = CardSubject::Notice(id);
+        let card = self.ports.cards.find(about).await?;
+        self.post_or_update_notice(about, card, &take_over_notice(take_over))
+            .await
     }
 
     /// Posts the notices of an incident. The closing notice is the last, so there is nothing left

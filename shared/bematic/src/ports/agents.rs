@@ -11,7 +11,9 @@ use bematic_protocol::{
 
 use super::{Created, Page, Written};
 use crate::{
-    agent::{Agent, Binding, DispatchLease, InBandConnection, KeyHash, Project},
+    agent::{
+        Agent, Binding, DispatchLease, InBandConnection, KeyHash, Project, ReplacedConnection,
+    },
     breaker::Breaker,
     error::StoreResult,
 };
@@ -205,7 +207,7 @@ pub enum BindOutcome {
     /// The connection is now the agent's current one.
     Current {
         /// The older connection that was replaced and has to be closed.
-        replaced: Option<ConnectionId>,
+        replaced: Option<Box<ReplacedConnection>>,
     },
     /// The agent has a newer connection: this one has to be closed.
     Replaced,

@@ -10,6 +10,7 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agent::TakeOver,
     batch::Batch,
     dead_letter::{DeadLetterQueueSummary, QueueName, Reason},
     error::QueueError,
@@ -130,6 +131,9 @@ pub enum NotifyMessage {
         /// The agent.
         agent_id: AgentId,
     },
+    /// Another address has taken over an agent's connection: the operations channel is to be notified.
+    /// There is no stored state to render the notice from.
+    TakeOver(TakeOver),
     /// A mention that created no task, or a refused button, is to be answered.
     Reply(TextReply),
     /// A kind that this version does not know: a newer one has sent it, during an update.
@@ -171,6 +175,8 @@ pub trait Notifications: Send + Sync {
         agent: &AgentId,
         generation: u64,
     ) -> Result<(), QueueError>;
+    /// Enqueues a notice of a take-over: one message for each newer connection.
+    async fn enqueue_take_over_notice(&self, take_over: &TakeOver) -> Result<(), QueueError>;
     /// Enqueues a reply.
     async fn enqueue_reply(&self, reply: TextReply) -> Result<(), QueueError>;
 }

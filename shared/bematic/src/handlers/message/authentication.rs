@@ -32,8 +32,7 @@ impl MessageRouter {
         match (message, self.known_sender(event, spelling)) {
             (_, Some(sender)) => Ok(Some(sender)),
             (AgentMessage::AuthRequest(request), None) => {
-                self.authenticate(&event.connection_id, spelling, request, now)
-                    .await
+                self.authenticate(event, spelling, request, now).await
             }
             (_, None) => match self.find_sender(event, spelling).await? {
                 None => Err(AuthError::NotAuthenticated.into()),
@@ -96,17 +95,19 @@ impl MessageRouter {
     /// bound before. No call if the deployment does not allow authentication in band.
     async fn authenticate(
         &self,
-        connection: &ConnectionId,
+        event: &SocketEvent,
         spelling: TypeSpelling,
         request: &AuthRequest,
         now: Timestamp,
     ) -> Result<Option<SenderIdentity>> {
+        let connection = &event.connection_id;
         check_in_band_allowed(&self.ports)?;
         let (connections, agent_id) = (&self.ports.connections, &request.agent_id);
         let keys = &self.ports.api_keys;
         let key = request.api_key.parse::<ApiKey>().map(|key| key.hash());
         let binding = Binding {
             key_id: key.as_ref().ok().map(KeyHash::key_id),
+            address: event.address,
             ..Binding::new(connection.clone(), now, Some(spelling))
         };
         let (record, agent) = match &key {
@@ -124,7 +125,7 @@ impl MessageRouter {
         }
         let agent = agent.ok_or_else(|| AuthError::BadApiKey(agent_id.clone()))?;
         let bound = connections.bind_in_band(&agent, &binding).await?;
-        handle_bind_outcome(&self.ports, agent_id, connection, bound).await?;
+        handle_bind_outcome(&self.ports, agent_id, &binding, bound).await?;
         self.send_auth_confirmation(connection, spelling, agent_id)
             .await
     }

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use self::{
     batch::batch_card,
-    notice::{RESET_ACTION_ID, breaker_closed_notice, breaker_opened_notice},
+    notice::{RESET_ACTION_ID, breaker_closed_notice, breaker_opened_notice, take_over_notice},
     view::{CardAction, TaskView},
 };
 

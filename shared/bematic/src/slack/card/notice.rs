@@ -1,8 +1,10 @@
-//! The notices in the operations channel that a circuit breaker opened, and that it closed again.
+//! The notices in the operations channel: that a circuit breaker opened, that it closed again, and that
+//! another address has taken over an agent's connection.
 
 use bematic_protocol::ids::AgentId;
 
 use crate::{
+    agent::TakeOver,
     breaker::{ClosedBy, Incident, IncidentEnd},
     slack::{
         Message,
@@ -61,6 +63,36 @@ pub(crate) fn breaker_closed_notice(
     };
     Message {
         blocks: vec![section_block(format!("{headline} after {after}: {by}."))],
+        text: headline,
+    }
+}
+
+/// Renders the notice that another address has taken over an agent's connection.
+pub(crate) fn take_over_notice(take_over: &TakeOver) -> Message {
+    let TakeOver {
+        agent_id: agent,
+        key_id,
+        from,
+        to,
+        ..
+    } = take_over;
+    let headline = format!(":warning: `{agent}` is connected from another address");
+    let (key, option) = match key_id {
+        Some(id) => (format!(" with the key `{id}`"), format!(" --key {id}")),
+        None => (String::new(), String::new()),
+    };
+    Message {
+        blocks: vec![
+            section_block(format!(
+                "{headline}\nA connection from `{to}`{key} has replaced one from `{from}` that was still \
+                 alive."
+            )),
+            context_block(format!(
+                "If this is not the agent's own machine on another network, somebody else has its key: \
+                 `bematic agent revoke {agent}{option}` revokes it, and `bematic agent create {agent} \
+                 --add-key` issues another."
+            )),
+        ],
         text: headline,
     }
 }
@@ -163,6 +195,30 @@ mod tests {
                 "after 2 min 5 s: a probe succeeded.",
                 "after 2 min 5 s: an operator reset it."
             ]
+        );
+    }
+
+    #[test]
+    fn a_take_over_names_both_addresses_and_what_to_do() {
+        let take_over = TakeOver {
+            agent_id: agent(),
+            connection_id: "new".parse().unwrap(),
+            key_id: Some("3fa94c01".to_owned().try_into().unwrap()),
+            from: [192, 0, 2, 1].into(),
+            to: [198, 51, 100, 7].into(),
+        };
+        let message = take_over_notice(&take_over);
+        let blocks = blocks(&message);
+        assert_eq!(
+            blocks[0]["text"]["text"],
+            ":warning: `box` is connected from another address\n\
+             A connection from `198.51.100.7` with the key `3fa94c01` has replaced one from \
+             `192.0.2.1` that was still alive."
+        );
+        let advice = blocks[1]["elements"][0]["text"].as_str().unwrap();
+        assert!(
+            advice.contains("`bematic agent revoke box --key 3fa94c01`"),
+            "{advice}"
         );
     }
 }

@@ -15,5 +15,6 @@ mod output;
 mod presence;
 mod repeats;
 mod routing;
+mod take_over;
 mod timers;
 mod trouble;

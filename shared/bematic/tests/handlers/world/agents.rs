@@ -158,6 +158,7 @@ pub(crate) fn event(name: &str, authorized: bool, body: String) -> SocketEvent {
         connection_id: connection(name),
         agent_id: authorized.then(agent_id),
         key_id: None,
+        address: None,
         connected_at: None,
         body,
     }
