@@ -1,5 +1,5 @@
-//! The operations of the administration: agents, breakers, projects, dead letters. Those on keys are
-//! in [`crate::keys`].
+//! The operations of the administration: agents, breakers, projects, dead letters. Those on keys
+//! are in [`crate::keys`].
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;

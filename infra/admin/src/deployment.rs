@@ -50,7 +50,8 @@ pub struct LocalStackFile {
     pub tables: Tables,
     /// The URLs of the queues, by name; a dead-letter queue's name ends in `-dead-letters`.
     pub queues: BTreeMap<String, String>,
-    /// The address at which connections of agents are closed; `None` in a file of an earlier version.
+    /// The address at which connections of agents are closed; `None` in a file of an earlier
+    /// version.
     #[serde(default)]
     pub websocket_management_url: Option<String>,
 }

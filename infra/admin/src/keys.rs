@@ -104,8 +104,8 @@ impl Admin {
         Ok(summaries.collect())
     }
 
-    /// Revokes the key of an agent whose id begins with `prefix`, or all its keys. A connection of the
-    /// agent that was opened with one of them is unbound, and closed.
+    /// Revokes the key of an agent whose id begins with `prefix`, or all its keys. A connection of
+    /// the agent that was opened with one of them is unbound, and closed.
     ///
     /// # Errors
     /// Also if the keys are revoked, and the connection could neither be closed nor left to the
@@ -136,8 +136,8 @@ impl Admin {
         })
     }
 
-    /// Closes a connection whose key is revoked; the SDK makes three attempts, with a backoff. If they
-    /// fail, has the dispatcher close it, and returns why.
+    /// Closes a connection whose key is revoked; the SDK makes three attempts, with a backoff. If
+    /// they fail, has the dispatcher close it, and returns why.
     async fn close_connection(
         &self,
         agent: &AgentId,

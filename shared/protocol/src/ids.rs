@@ -173,7 +173,8 @@ impl NoticeId {
         Self::of("closed", agent, n)
     }
 
-    /// Returns the id of the notice that a connection from another address has replaced the agent's.
+    /// Returns the id of the notice that a connection from another address has replaced the
+    /// agent's.
     pub fn take_over(agent: &AgentId, connection: &ConnectionId) -> Self {
         Self::of("take-over", agent, connection)
     }

@@ -1,4 +1,5 @@
-//! The keys of agents: issued, rotated, listed and revoked, on the production stores and a fake AWS.
+//! The keys of agents: issued, rotated, listed and revoked, on the production stores and a fake
+//! AWS.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -124,8 +124,8 @@ impl ApiKeys for KeyStore {
 }
 
 impl KeyStore {
-    /// Creates the repository on the tables of keys and agents. Without the name of the first, every
-    /// call to it fails.
+    /// Creates the repository on the tables of keys and agents. Without the name of the first,
+    /// every call to it fails.
     pub fn new(client: Client, keys: Option<String>, agents: String) -> Self {
         Self {
             keys: keys.map(|name| Table::new(client.clone(), name)),
@@ -172,8 +172,8 @@ impl KeyStore {
         Ok(found)
     }
 
-    /// Ends the validity of a key that is still there; DynamoDB deletes it some time after that. A key
-    /// that would end earlier keeps its time.
+    /// Ends the validity of a key that is still there; DynamoDB deletes it some time after that. A
+    /// key that would end earlier keeps its time.
     pub async fn end_validity(
         &self,
         agent: &AgentId,
@@ -190,10 +190,10 @@ impl KeyStore {
         update.send().await.map(drop)
     }
 
-    /// Revokes keys of an agent. In one write of the agent's record, no connection can be bound with
-    /// one of them any more, and the agent's connection is unbound if it was bound with one of them;
-    /// with `all`, whatever it was bound with. Then the keys are deleted: after a failure in between, the
-    /// command finds the keys again. Returns `None` if there is no such agent.
+    /// Revokes keys of an agent. In one write of the agent's record, no connection can be bound
+    /// with one of them any more, and the agent's connection is unbound if it was bound with one of
+    /// them; with `all`, whatever it was bound with. Then the keys are deleted: after a failure in
+    /// between, the command finds the keys again. Returns `None` if there is no such agent.
     ///
     /// # Errors
     /// Also if the agent's connection changes at each of several tries.

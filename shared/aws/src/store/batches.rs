@@ -74,7 +74,7 @@ impl Batches for TaskStore {
             self.prepare_put_batch(after)?.if_version(before.version)?,
         )];
         for TaskChange { before, after } in changes {
-            let task_writes = self.transition_writes(before, after, None, None, None)?;
+            let task_writes = self.transition_writes(before, after, None, None, None, None)?;
             writes.extend(task_writes.into_iter().map(|(_, it)| (Some(after.id), it)));
         }
         let refused = self.tasks.transact(writes).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValue;
 use bematic::{
-    agent::{Agent, Binding, InBandConnection, ReplacedConnection},
+    agent::{Agent, Binding, InBandConnection, KeyId, ReplacedConnection},
     error::StoreError,
     ports::{AUTH_DEADLINE, BindOutcome, Connections, UnbindOutcome},
 };
@@ -41,6 +41,7 @@ impl Connections for AgentStore {
             agent_id: None,
             connected_at: now,
             spelling: None,
+            key_id: None,
         };
         let put = self
             .agents
@@ -160,6 +161,11 @@ impl Connections for AgentStore {
     }
 }
 
+/// Returns the condition on an agent's record that the key is not revoked.
+pub(super) fn if_not_revoked(key: &KeyId) -> String {
+    format!("attribute_not_exists(#revokedKeys.#{key})")
+}
+
 /// Returns the connection that an agent had.
 fn replaced_connection(agent: Agent) -> Option<Box<ReplacedConnection>> {
     let binding = agent.connection?;
@@ -182,15 +188,15 @@ impl AgentStore {
             .set_placeholder_value(":currentConnection", connection)
     }
 
-    /// Returns the update that makes a connection the agent's current one and records the use of its
-    /// key, on condition that the key is not revoked.
+    /// Returns the update that makes a connection the agent's current one and records the use of
+    /// its key, on condition that the key is not revoked.
     fn prepare_bind(&self, agent: &AgentId, binding: &Binding) -> Result<Write, StoreError> {
         let due = keys::shard_partition_of(keys::CONNECTED_AGENTS_LIST, agent.as_str());
         let mut update = self.agents.prepare_update(keys::agent(agent));
         if let Some(key) = &binding.key_id {
             update = update
                 .set(&format!("keyUses.{key}"), binding.bound_at)?
-                .when(&format!("attribute_not_exists(#revokedKeys.#{key})"));
+                .when(&if_not_revoked(key));
         }
         update
             .set("connection", binding)?
@@ -226,7 +232,7 @@ impl AgentStore {
         agent: &AgentId,
     ) -> Result<Write, StoreError> {
         let now = binding.bound_at;
-        let update = self
+        let mut update = self
             .agents
             .prepare_update(keys::connection(&binding.id))
             .set("id", &binding.id)?
@@ -235,6 +241,9 @@ impl AgentStore {
             .set_if_absent("expiresAt", (now + CONNECTION_TTL).as_secs())?
             .set_if_absent("spelling", binding.spelling.unwrap_or_default())?
             .remove_due();
+        if let Some(key) = &binding.key_id {
+            update = update.set("keyId", key)?;
+        }
         Ok(update.when("attribute_not_exists(#agentId)"))
     }
 }

@@ -1,5 +1,5 @@
-//! The adapters to DynamoDB: three tables with on-demand capacity. Every read is a lookup by key or a
-//! query of a table or an index; there are no scans.
+//! The adapters to DynamoDB: three tables with on-demand capacity. Every read is a lookup by key or
+//! a query of a table or an index; there are no scans.
 //!
 //! Table `tasks`
 //!
@@ -29,8 +29,8 @@
 //! | audit record | `AUDIT#<30 days>` | `<time>#<request>` | time, newest first |
 //!
 //! Table `keys`, which only the authorizer and authentication in band read, and only the
-//! administration command writes. The time of a key's last use and its revocation are in the agent's
-//! record, which a bind writes and checks.
+//! administration command writes. The time of a key's last use and its revocation are in the
+//! agent's record, which a bind writes and checks.
 //!
 //! | record | pk | sk | read by |
 //! |---|---|---|---|

@@ -1,14 +1,15 @@
 //! Tasks: their records, specifications, results, late reports and cards.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use bematic::{
+    agent::KeyId,
     breaker::Breaker,
     error::StoreError,
     ports::{
         AttachedRecord, BreakerChange, CardRecord, CardRecords, ClaimConditions, ClaimOutcome,
-        Created, TaskCreation, Tasks, Written,
+        Created, TaskCreation, Tasks, TransitionWritten,
     },
     task::{Completion, LateReport, Task, TaskSpec},
 };
@@ -150,8 +151,14 @@ impl Tasks for TaskStore {
         after: Task,
         conditions: ClaimConditions<'_>,
     ) -> Result<ClaimOutcome, StoreError> {
-        let writes =
-            self.transition_writes(before, &after, None, conditions.change, Some(conditions))?;
+        let writes = self.transition_writes(
+            before,
+            &after,
+            None,
+            conditions.change,
+            Some(conditions),
+            None,
+        )?;
         let refused = self.tasks.transact(writes).await?;
         Ok(if refused.is_empty() {
             ClaimOutcome::Taken(Box::new(after))
@@ -170,16 +177,23 @@ impl Tasks for TaskStore {
         after: &Task,
         attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
-    ) -> Result<Written, StoreError> {
-        let writes = self.transition_writes(before, after, attached, change, None)?;
-        let done = match <[_; 1]>::try_from(writes) {
-            Ok([(_, task)]) => task.send().await?.is_ok(),
-            Err(writes) => self.tasks.transact(writes).await?.is_empty(),
+        key: Option<&KeyId>,
+    ) -> Result<TransitionWritten, StoreError> {
+        let writes = self.transition_writes(before, after, attached, change, None, key)?;
+        let refused = match <[_; 1]>::try_from(writes) {
+            Ok([(label, write)]) => match write.send().await? {
+                Ok(_) => BTreeMap::new(),
+                Err(ConditionFailed(item)) => [(label, item)].into(),
+            },
+            Err(writes) => self.tasks.transact(writes).await?,
         };
-        Ok(if done {
-            Written::Done
+        Ok(if refused.is_empty() {
+            TransitionWritten::Done
+        } else if refused.contains_key(&WriteLabel::Agent) {
+            // The agent's record has no other condition here.
+            TransitionWritten::KeyRevoked
         } else {
-            Written::Conflict
+            TransitionWritten::Conflict
         })
     }
 

@@ -2,6 +2,7 @@
 //! task's place in a queue, and the result.
 
 use bematic::{
+    agent::KeyId,
     error::StoreError,
     ports::{AttachedRecord, BreakerChange, ClaimConditions},
     task::{Task, TaskState},
@@ -11,6 +12,7 @@ use serde_dynamo::string_set::StringSet;
 use super::{
     TaskStore,
     breakers::prepare_put_breaker,
+    connections::if_not_revoked,
     keys::{self, Key},
     write::{Write, WriteLabel},
 };
@@ -39,6 +41,7 @@ impl TaskStore {
         attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
         conditions: Option<ClaimConditions<'_>>,
+        key: Option<&KeyId>,
     ) -> Result<Vec<(WriteLabel, Write)>, StoreError> {
         let task = self.prepare_put_task(after)?.if_version(before.version)?;
         let mut writes = vec![(WriteLabel::Task, task)];
@@ -72,6 +75,9 @@ impl TaskStore {
                 .set_placeholder_value(":generation", conditions.generation)?;
         }
         if !agent.is_empty() {
+            if let Some(key) = key {
+                agent = agent.when(&if_not_revoked(key));
+            }
             writes.push((WriteLabel::Agent, agent));
         }
         if let Some(change) = change {

@@ -22,8 +22,8 @@ use super::{
 };
 
 /// The fields that expressions name, by the sort key of their record, as serde writes them:
-/// `connection.id` is a field of a field, `keyUses.*` any entry of a map. A sort key that ends in `#` is
-/// a prefix. `the_fields_of_expressions_are_serdes` compares them.
+/// `connection.id` is a field of a field, `keyUses.*` any entry of a map. A sort key that ends in
+/// `#` is a prefix. `the_fields_of_expressions_are_serdes` compares them.
 const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 7] = [
     (
         "AGENT",
@@ -58,7 +58,10 @@ const FIELDS_IN_EXPRESSIONS: [(&str, &[&str]); 7] = [
     ("BREAKER", &["version"]),
     ("TASK", &["shown", "version"]),
     ("BATCH", &["shown", "version"]),
-    ("CONN", &["agentId", "connectedAt", "id", "spelling"]),
+    (
+        "CONN",
+        &["agentId", "connectedAt", "id", "keyId", "spelling"],
+    ),
     ("TASKS", &["created"]),
     (keys::API_KEY_PREFIX, &["validUntil"]),
 ];
@@ -593,6 +596,7 @@ mod tests {
             agent_id: Some(agent.id.clone()),
             connected_at: at,
             spelling,
+            key_id: Some(key.key_id()),
         };
         check(&keys::connection(&connection.id), &connection);
         let id = task.id.to_string().parse().unwrap();

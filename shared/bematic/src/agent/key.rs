@@ -74,8 +74,8 @@ impl TryFrom<String> for KeyHash {
     }
 }
 
-/// The id of a key: the first 8 hex digits of its hash. It is no secret, and names the key to people,
-/// in an agent's record and in its binding.
+/// The id of a key: the first 8 hex digits of its hash. It is no secret, and names the key to
+/// people, in an agent's record and in its binding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct KeyId(String);

@@ -85,8 +85,8 @@ pub struct Agent {
     /// The number of times that a dispatch was requested while another dispatcher held the lease.
     #[serde(default, rename = "drainRequests")]
     pub dispatch_requests: u64,
-    /// The time of the last use of each key: when a connection was last bound with it. An empty map is
-    /// stored too, since DynamoDB sets an entry only of a map that exists.
+    /// The time of the last use of each key: when a connection was last bound with it. An empty map
+    /// is stored too, since DynamoDB sets an entry only of a map that exists.
     #[serde(default)]
     pub key_uses: BTreeMap<KeyId, Timestamp>,
     /// The keys that were revoked, and when: a connection is not bound with one, although the
@@ -123,6 +123,16 @@ impl Agent {
         let takes = self.availability == Availability::Online && self.free_slots() > 0;
         let bound = self.connection.as_ref();
         bound.filter(|bound| takes && !bound.is_in_doubt())
+    }
+
+    /// Returns the time from which on nothing that arrives is a sign of life: that of the last
+    /// revocation of a key, if the agent has had no connection since. What arrives nevertheless
+    /// comes over one that was to be closed.
+    pub(crate) fn cut_off_at(&self) -> Option<Timestamp> {
+        let revoked_at = self.revoked_keys.values().max().copied();
+        // A heartbeat and the end of a connection are later than its key's revocation would be.
+        let is_unseen_since = |at: &Timestamp| self.last_seen.is_none_or(|seen| seen <= *at);
+        revoked_at.filter(|at| self.connection.is_none() && is_unseen_since(at))
     }
 
     /// Whether the key with which a connection authenticated is revoked.
@@ -247,6 +257,8 @@ pub struct InBandConnection {
     pub connected_at: Timestamp,
     /// The spelling of the connection's first message; `None` while it is unbound.
     pub spelling: Option<TypeSpelling>,
+    /// The key with which the connection authenticated; `None` while it is unbound.
+    pub key_id: Option<KeyId>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A take-over: a connection from one address replaces one from another that is still alive. It may be
-//! the same machine on another network, or somebody who has the agent's key.
+//! A take-over: a connection from one address replaces one from another that is still alive. It may
+//! be the same machine on another network, or somebody who has the agent's key.
 
 use std::net::IpAddr;
 

@@ -124,3 +124,24 @@ fn an_agent_of_an_earlier_version_has_no_keys_that_were_used_or_revoked() {
     }
     assert_eq!(serde_json::from_value::<Agent>(stored).unwrap(), agent);
 }
+
+#[test]
+fn a_revocation_cuts_an_agent_off_that_had_no_connection_since() {
+    let at = Timestamp::from_millis;
+    let mut agent = Agent::new("a".parse().unwrap(), at(1));
+    assert_eq!(agent.cut_off_at(), None);
+    let key = ApiKey::from_random([1; 32]).hash().key_id();
+    agent.revoked_keys.insert(key, at(10));
+    for (seen, cut_off_at) in [
+        (None, Some(at(10))),
+        (Some(10), Some(at(10))),
+        (Some(11), None),
+    ] {
+        agent.last_seen = seen.map(at);
+        assert_eq!(agent.cut_off_at(), cut_off_at, "{seen:?}");
+    }
+    // Another of its keys was revoked.
+    agent.last_seen = Some(at(5));
+    agent.connection = Some(Binding::new("c".parse().unwrap(), at(5), None));
+    assert_eq!(agent.cut_off_at(), None);
+}

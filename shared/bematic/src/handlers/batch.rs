@@ -138,7 +138,11 @@ impl BatchWorker {
                 None,
             ))
         };
-        match self.transitions.change_task(task, decide, None, now).await {
+        match self
+            .transitions
+            .change_task(task, decide, None, None, now)
+            .await
+        {
             Ok(TransitionOutcome::Changed(_)) => chunk.changed += 1,
             Ok(TransitionOutcome::Unchanged(..)) => chunk.unchanged += 1,
             Err(error @ BematicError::Task(TaskError::TaskContended(_))) => {

@@ -29,8 +29,8 @@ pub struct Refusal {
     pub text: &'static str,
 }
 
-/// Authorizes a handshake: returns the policy that allows it, with the agent's id and its key's if it
-/// has authenticated.
+/// Authorizes a handshake: returns the policy that allows it, with the agent's id and its key's if
+/// it has authenticated.
 pub async fn authorize(ports: &Ports, handshake: &Handshake) -> Result<Value, Refusal> {
     match authenticate(ports, handshake).await {
         Ok(authenticated) => Ok(handshake.allow_policy(authenticated)),
@@ -77,8 +77,8 @@ pub(super) fn check_in_band_allowed(ports: &Ports) -> Result<()> {
     Err(AuthError::InBandAuthenticationOff.into())
 }
 
-/// Checks that the key is the agent's, and valid now, and returns its id. A text that cannot be a key
-/// costs no call.
+/// Checks that the key is the agent's, and valid now, and returns its id. A text that cannot be a
+/// key costs no call.
 pub(super) async fn check_key(ports: &Ports, agent_id: &AgentId, key: &str) -> Result<KeyId> {
     let invalid = || AuthError::BadApiKey(agent_id.clone());
     let hash = key.parse::<ApiKey>().map_err(|()| invalid())?.hash();
@@ -138,8 +138,8 @@ pub async fn bind(ports: &Ports, event: &SocketEvent) -> Result<()> {
 }
 
 /// Handles the outcome of binding a connection: closes the older one that it replaced, with one
-/// call, or else has the dispatcher close it. It is sent no more tasks in any case. A take-over costs
-/// one message more, for the notice.
+/// call, or else has the dispatcher close it. It is sent no more tasks in any case. A take-over
+/// costs one message more, for the notice.
 pub(super) async fn handle_bind_outcome(
     ports: &Ports,
     agent: &AgentId,
@@ -196,8 +196,8 @@ async fn announce_take_over(ports: &Ports, take_over: &TakeOver) {
     }
 }
 
-/// Has the dispatcher close a connection, whose queue tries it again until it works. If that cannot be
-/// enqueued either, the next heartbeat over the connection that is recorded closes it.
+/// Has the dispatcher close a connection, whose queue tries it again until it works. If that cannot
+/// be enqueued either, the next heartbeat over the connection that is recorded closes it.
 async fn close_later(ports: &Ports, agent: &AgentId, connection: ConnectionId) {
     let close = DispatchMessage::CloseConnection {
         connection_id: connection.clone(),

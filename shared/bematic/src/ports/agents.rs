@@ -95,8 +95,8 @@ pub trait Connections: Send + Sync {
     /// Removes the record of a connection that did not authenticate; returns false if it has
     /// authenticated meanwhile.
     async fn remove_unbound(&self, id: &ConnectionId) -> StoreResult<bool>;
-    /// Makes a connection the agent's current one, unless its key is revoked: of two connections the
-    /// newer wins. Records the use of the key. A repeated call changes nothing.
+    /// Makes a connection the agent's current one, unless its key is revoked: of two connections
+    /// the newer wins. Records the use of the key. A repeated call changes nothing.
     async fn bind(&self, agent: &AgentId, binding: &Binding) -> StoreResult<BindOutcome>;
     /// Marks the agent offline if this is its current connection.
     async fn unbind(

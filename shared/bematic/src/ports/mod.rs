@@ -44,6 +44,7 @@ pub use self::{
     tasks::{
         AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, ClaimConditions,
         ClaimOutcome, Deadlines, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,
+        TransitionWritten,
     },
 };
 

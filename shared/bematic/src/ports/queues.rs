@@ -131,8 +131,8 @@ pub enum NotifyMessage {
         /// The agent.
         agent_id: AgentId,
     },
-    /// Another address has taken over an agent's connection: the operations channel is to be notified.
-    /// There is no stored state to render the notice from.
+    /// Another address has taken over an agent's connection: the operations channel is to be
+    /// notified. There is no stored state to render the notice from.
     TakeOver(TakeOver),
     /// A mention that created no task, or a refused button, is to be answered.
     Reply(TextReply),

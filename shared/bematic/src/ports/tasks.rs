@@ -8,8 +8,9 @@ use bematic_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{BreakerChange, Created, Page, Written};
+use super::{BreakerChange, Created, Page};
 use crate::{
+    agent::KeyId,
     batch::{Batch, TaskChange},
     breaker::Breaker,
     error::StoreResult,
@@ -65,6 +66,18 @@ pub enum AttachedRecord<'a> {
     Late(&'a LateReport),
 }
 
+/// The outcome of writing a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum TransitionWritten {
+    /// The transition took place.
+    Done,
+    /// The task or the breaker was changed by another writer first: both have to be read again.
+    Conflict,
+    /// The key of the agent's connection is revoked: nothing was written.
+    KeyRevoked,
+}
+
 /// The limit to which an agent's waiting tasks are counted to compare its load with others'.
 pub const MAX_WAITING_COUNTED: usize = 100;
 
@@ -104,14 +117,17 @@ pub trait Tasks: Send + Sync {
         conditions: ClaimConditions<'_>,
     ) -> StoreResult<ClaimOutcome>;
     /// Writes any other transition: the task, its place in the queue, the agent's slot, the
-    /// attached record and the change of the agent's breaker, in one transaction.
+    /// attached record and the change of the agent's breaker, in one transaction. With the `key` of
+    /// the connection over which the agent asks for it, a transition that frees or takes a slot is
+    /// refused if the key is revoked.
     async fn write_transition(
         &self,
         before: &Task,
         after: &Task,
         attached: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
-    ) -> StoreResult<Written>;
+        key: Option<&KeyId>,
+    ) -> StoreResult<TransitionWritten>;
     /// Returns the late reports of a task, sorted by attempt.
     async fn late_reports(&self, task: TaskId) -> StoreResult<Vec<LateReport>>;
 }

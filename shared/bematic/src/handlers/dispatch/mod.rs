@@ -225,7 +225,7 @@ impl Dispatcher {
         // The task returns to the queue before any other call that may fail.
         let now = self.ports.clock.now();
         self.transitions
-            .apply_for_agent(agent, claimed.id, &event, None, now)
+            .apply_for_agent(agent, None, claimed.id, &event, None, now)
             .await?;
         match outcome {
             Ok(_) => self.mark_offline_and_close(agent, connection).await,

@@ -93,7 +93,11 @@ impl Dispatcher {
             let event = TaskEvent::Moved(to.clone());
             Ok((task.after(event, &self.ports.settings.policy, now)?, None))
         };
-        match self.transitions.change_task(task, decide, None, now).await {
+        match self
+            .transitions
+            .change_task(task, decide, None, None, now)
+            .await
+        {
             Ok(TransitionOutcome::Changed(_)) => {
                 info!(task = %id, %from, %to, "task moved to another agent");
                 Ok(true)

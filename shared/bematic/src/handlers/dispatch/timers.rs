@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{super::transitions::TransitionOutcome, Dispatcher, EARLY};
 use crate::{
+    agent::Agent,
     error::{BematicError, Result, chain},
     ports::SendOutcome,
     task::{Task, TaskEvent, TaskState, Unchanged},
@@ -123,6 +124,9 @@ impl Dispatcher {
             self.ports.reports.last_report_at(task.id, attempt),
             self.ports.agents.find(&task.agent_id),
         )?;
+        // A revoked agent whose connection could not be closed does not keep its tasks by it.
+        let cut_off_at = agent.as_ref().and_then(Agent::cut_off_at);
+        let report = report.map(|at| cut_off_at.map_or(at, |cut_off_at| at.min(cut_off_at)));
         let named = agent.and_then(|agent| match task.state {
             TaskState::Processing { started_at, .. } => {
                 agent.task_presumed_listed_at(task.id, started_at, now)

@@ -65,6 +65,7 @@ impl MessageRouter {
             Some(SenderIdentity {
                 agent_id: event.agent_id.clone()?,
                 connection: connection.clone(),
+                key_id: event.key_id.clone(),
                 spelling,
                 is_recorded: false,
             })
@@ -80,6 +81,7 @@ impl MessageRouter {
         let sender = SenderIdentity {
             agent_id: record.agent_id?,
             connection: record.id,
+            key_id: record.key_id,
             spelling: record.spelling.unwrap_or(spelling),
             is_recorded: false,
         };
@@ -114,7 +116,7 @@ impl MessageRouter {
             Ok(key) if keys.bind_unread(agent_id, key, &binding).await? => {
                 info!(%connection, agent = %agent_id, "agent connected");
                 return self
-                    .send_auth_confirmation(connection, spelling, agent_id)
+                    .send_auth_confirmation(&binding, spelling, agent_id)
                     .await;
             }
             Ok(key) => keys.find_with_agent(connection, agent_id, key, now).await?,
@@ -126,7 +128,7 @@ impl MessageRouter {
         let agent = agent.ok_or_else(|| AuthError::BadApiKey(agent_id.clone()))?;
         let bound = connections.bind_in_band(&agent, &binding).await?;
         handle_bind_outcome(&self.ports, agent_id, &binding, bound).await?;
-        self.send_auth_confirmation(connection, spelling, agent_id)
+        self.send_auth_confirmation(&binding, spelling, agent_id)
             .await
     }
 
@@ -134,10 +136,11 @@ impl MessageRouter {
     /// and a message.
     async fn send_auth_confirmation(
         &self,
-        connection: &ConnectionId,
+        binding: &Binding,
         spelling: TypeSpelling,
         agent_id: &AgentId,
     ) -> Result<Option<SenderIdentity>> {
+        let connection = &binding.id;
         // The answer is sent before the queue is dispatched: the agent expects it first.
         self.send(connection, spelling, auth_response_message(Ok(agent_id)))
             .await?;
@@ -145,6 +148,7 @@ impl MessageRouter {
         let sender = SenderIdentity {
             agent_id: agent_id.clone(),
             connection: connection.clone(),
+            key_id: binding.key_id.clone(),
             spelling,
             is_recorded: true,
         };

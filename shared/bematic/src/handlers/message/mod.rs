@@ -21,7 +21,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{event::SocketEvent, transitions::Transitions};
 use crate::{
-    agent::HEARTBEAT_RECORD_INTERVAL,
+    agent::{HEARTBEAT_RECORD_INTERVAL, KeyId},
     error::{AuthError, BematicError, Result, chain},
     ports::{Ports, SendOutcome},
     task::{Failure, FailureCode, TerminalMessage},
@@ -40,6 +40,8 @@ struct SenderIdentity {
     /// The agent that the connection is bound to.
     agent_id: AgentId,
     connection: ConnectionId,
+    /// The key with which the connection authenticated.
+    key_id: Option<KeyId>,
     /// The spelling of the connection's first message, in which it is answered.
     spelling: TypeSpelling,
     /// Whether this environment has recorded the connection's first message.

@@ -180,7 +180,7 @@ impl MessageRouter {
         for task in agent.held_tasks().filter(|task| !named.contains(task)) {
             match self
                 .transitions
-                .apply_for_agent(&agent.id, task, &event, None, context.now)
+                .apply_for_agent(&agent.id, None, task, &event, None, context.now)
                 .await
             {
                 Ok(TransitionOutcome::Changed(_)) => {

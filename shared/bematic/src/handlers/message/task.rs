@@ -32,7 +32,7 @@ impl MessageRouter {
             spent,
             ..
         } = ack;
-        let agent = &context.sender.agent_id;
+        let (agent, key) = (&context.sender.agent_id, context.sender.key_id.as_ref());
         let event = if accepted {
             TaskEvent::Started {
                 attempt,
@@ -49,7 +49,7 @@ impl MessageRouter {
         };
         match self
             .transitions
-            .apply_for_agent(agent, task_id, &event, None, context.now)
+            .apply_for_agent(agent, key, task_id, &event, None, context.now)
             .await?
         {
             TransitionOutcome::Unchanged(_, Unchanged::NotHeld) => {
@@ -130,7 +130,7 @@ impl MessageRouter {
             Err(why) => TransitionOutcome::Unchanged(task, why),
             Ok(_) => {
                 self.transitions
-                    .change_task(task, decide, None, now)
+                    .change_task(task, decide, None, context.sender.key_id.as_ref(), now)
                     .await?
             }
         };
@@ -171,10 +171,11 @@ impl MessageRouter {
             ..
         } = context;
         let (agent, event) = (&sender.agent_id, terminal.event(attempt));
+        let key = sender.key_id.as_ref();
         let completion = terminal.completion();
         let applied = self
             .transitions
-            .apply_for_agent(agent, task_id, &event, completion, now);
+            .apply_for_agent(agent, key, task_id, &event, completion, now);
         let error = match applied.await {
             Ok(TransitionOutcome::Unchanged(_, Unchanged::NotHeld)) => {
                 Some(TaskError::TaskNotHeld(task_id, agent.clone()).into())

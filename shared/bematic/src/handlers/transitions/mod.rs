@@ -13,9 +13,10 @@ use quick_cache::sync::Cache;
 use tracing::info;
 
 use crate::{
+    agent::KeyId,
     breaker::{self, Breaker, BreakerEvent, Transition, Verdict},
-    error::{Result, TaskError},
-    ports::{AttachedRecord, BreakerChange, Ports, Written},
+    error::{AuthError, Result, TaskError},
+    ports::{AttachedRecord, BreakerChange, Ports, TransitionWritten, Written},
     task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
 };
 
@@ -94,12 +95,16 @@ impl Transitions {
     /// [`Self::enqueue_follow_ups`]. The outcome of an attempt is written to the agent's breaker in
     /// the same transaction. A repeated report only sends the messages again.
     ///
+    /// `key` is that of the connection over which the agent reports.
+    ///
     /// # Errors
-    /// The errors of [`Self::read_agent_task`], and [`TaskError::TaskContended`] after too many
-    /// version conflicts.
+    /// The errors of [`Self::read_agent_task`], [`TaskError::TaskContended`] after too many version
+    /// conflicts, and [`AuthError::BadApiKey`] if the key is revoked and the event would free or
+    /// take a slot.
     pub(super) async fn apply_for_agent(
         &self,
         agent: &AgentId,
+        key: Option<&KeyId>,
         id: TaskId,
         event: &TaskEvent,
         completion: Option<&Completion>,
@@ -119,7 +124,7 @@ impl Transitions {
             None => self.read_agent_task(agent, id).await?,
         };
         let record = completion.map(AttachedRecord::Completion);
-        self.change_task(task, decide, record, now).await
+        self.change_task(task, decide, record, key, now).await
     }
 
     /// Applies an event that is not one of an agent to a task that was just read.
@@ -130,7 +135,7 @@ impl Transitions {
         now: Timestamp,
     ) -> Result<TransitionOutcome> {
         let decide = self.decision_function(None, event, now);
-        self.change_task(task, decide, None, now).await
+        self.change_task(task, decide, None, None, now).await
     }
 
     /// Returns the function that decides on an event: on one of the agent `sender`, if there is
@@ -159,6 +164,7 @@ impl Transitions {
         mut task: Task,
         decide: impl Fn(&Task) -> Decision + Send,
         record: Option<AttachedRecord<'_>>,
+        key: Option<&KeyId>,
         now: Timestamp,
     ) -> Result<TransitionOutcome> {
         let id = task.id;
@@ -178,7 +184,13 @@ impl Transitions {
             let change = breaker_change
                 .as_ref()
                 .map(|(before, after)| BreakerChange { before, after });
-            if self.write_transition(&task, &next, record, change).await? == Written::Done {
+            let written = self
+                .write_transition(&task, &next, record, change, key)
+                .await?;
+            if written == TransitionWritten::KeyRevoked {
+                return Err(AuthError::BadApiKey(task.agent_id).into());
+            }
+            if written == TransitionWritten::Done {
                 info!(task = %id, agent = %next.agent_id, from = task.state.name(), to = next.state.name(), "task changed");
                 let gate = async {
                     match change {
@@ -208,13 +220,14 @@ impl Transitions {
         after: &Task,
         record: Option<AttachedRecord<'_>>,
         change: Option<BreakerChange<'_>>,
-    ) -> Result<Written> {
+        key: Option<&KeyId>,
+    ) -> Result<TransitionWritten> {
         let written = self
             .ports
             .tasks
-            .write_transition(before, after, record, change)
+            .write_transition(before, after, record, change, key)
             .await?;
-        if written == Written::Done {
+        if written == TransitionWritten::Done {
             self.tasks.insert(after.id, after.clone());
             if let Some(change) = change {
                 self.breakers
@@ -312,9 +325,9 @@ impl Transitions {
         for _ in 0..MAX_WRITE_TRIES {
             let record = Some(AttachedRecord::Late(report));
             if self
-                .write_transition(&task, &task.with_late_report(), record, None)
+                .write_transition(&task, &task.with_late_report(), record, None, None)
                 .await?
-                == Written::Done
+                == TransitionWritten::Done
             {
                 info!(task = %id, attempt = %report.attempt, "late report stored");
                 return self.enqueue_refresh(id, now).await;

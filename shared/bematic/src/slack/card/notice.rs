@@ -1,5 +1,5 @@
-//! The notices in the operations channel: that a circuit breaker opened, that it closed again, and that
-//! another address has taken over an agent's connection.
+//! The notices in the operations channel: that a circuit breaker opened, that it closed again, and
+//! that another address has taken over an agent's connection.
 
 use bematic_protocol::ids::AgentId;
 

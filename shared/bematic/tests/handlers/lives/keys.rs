@@ -7,6 +7,7 @@ use bematic::{
     handlers::{
         connect::{authorize, connect},
         event::SocketEvent,
+        message::MessageRouter,
     },
     ports::{ClaimConditions, ClaimOutcome},
     task::{FailureCode, TaskEvent, TaskPolicy, TaskState},
@@ -129,6 +130,106 @@ async fn the_work_of_a_revoked_agent_is_lost_by_its_lease() {
         panic!("{:?}", world.store.task(task.id));
     };
     assert_eq!(failure.code, FailureCode::AgentLost);
+}
+
+/// Sends the agent's message over connection `c`, authenticated with the world's key.
+async fn say(
+    world: &World,
+    router: &MessageRouter,
+    kind: &str,
+    payload: Value,
+) -> Vec<CloudMessage> {
+    let body = wire(kind, &payload, world.time.now());
+    let message = SocketEvent {
+        key_id: Some(world.key.hash().key_id()),
+        ..event("c", true, body)
+    };
+    router.handle(message).await;
+    let sent = world.out.take_sent().into_iter();
+    sent.map(|(_, message)| message).collect()
+}
+
+#[tokio::test]
+async fn a_revoked_agent_that_is_still_connected_cannot_end_a_task_or_keep_it() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    let router = world.router();
+    say(&world, &router, "TASK_ACK", ack).await;
+    // The connection could not be closed.
+    world.revoke(None).await;
+    let end = [
+        (
+            "TASK_COMPLETE",
+            json!({ "taskId": task.id, "attempt": 1, "result": "done" }),
+        ),
+        (
+            "TASK_ERROR",
+            json!({ "taskId": task.id, "attempt": 1, "error": "broken" }),
+        ),
+        ("TASK_CANCELLED", json!({ "taskId": task.id, "attempt": 1 })),
+        (
+            "TASK_ACK",
+            json!({ "taskId": task.id, "attempt": 1, "accepted": false }),
+        ),
+    ];
+    for (kind, payload) in end {
+        for router in [&router, &world.router()] {
+            let answers = say(&world, router, kind, payload.clone()).await;
+            let refused = |it: &CloudMessage| matches!(it, CloudMessage::SystemError(error) if error.code == "BAD_API_KEY");
+            assert!(answers.iter().all(refused), "{kind}: {answers:?}");
+            let state = world.store.task(task.id).unwrap().state;
+            assert_eq!(state.name(), "processing", "{kind}");
+        }
+    }
+    // Its reports renew no lease.
+    for n in 0..40 {
+        let delta = json!({ "taskId": task.id, "attempt": 1, "delta": "x", "seq": n });
+        say(&world, &router, "TASK_STREAM", delta).await;
+        world.pass(Duration::from_mins(1)).await;
+    }
+    let TaskState::Failed { failure, .. } = world.store.task(task.id).unwrap().state else {
+        panic!("{:?}", world.store.task(task.id));
+    };
+    assert_eq!(failure.code, FailureCode::AgentLost);
+}
+
+#[tokio::test]
+async fn a_connection_in_band_is_refused_with_its_key_in_any_environment() {
+    let world = World::new().await;
+    world.authenticate_in_band("c").await;
+    let task = world.run("fix it", "r").await;
+    world.dispatch_all().await;
+    world.revoke(None).await;
+    let result = json!({ "taskId": task.id, "attempt": 1, "result": "done" });
+    let body = wire("TASK_COMPLETE", &result, world.time.now());
+    world.say_in_band(&world.router(), "c", body).await;
+    assert_eq!(
+        world.store.task(task.id).unwrap().state.name(),
+        "dispatched"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_with_another_key_keeps_its_task() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    let ack = json!({ "taskId": task.id, "attempt": 1, "accepted": true });
+    say(&world, &world.router(), "TASK_ACK", ack).await;
+    world.revoke(None).await;
+    let key = ApiKey::from_random([8; 32]);
+    world.add_key(AGENT, &key).await;
+    let policy = handshake(&world, &key).await.unwrap();
+    world.time.pass(Duration::from_secs(1));
+    assert_eq!(open(&world, "d", &policy).await, 200);
+    let result = json!({ "taskId": task.id, "attempt": 1, "result": "done" });
+    let body = wire("TASK_COMPLETE", &result, world.time.now());
+    let message = SocketEvent {
+        key_id: Some(key.hash().key_id()),
+        ..event("d", true, body)
+    };
+    world.router().handle(message).await;
+    assert_eq!(world.store.task(task.id).unwrap().state.name(), "completed");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn the_operations_channel_is_told_of_a_take_over_once() {
     world.on_connect(&again).await.unwrap();
     let notified = world.out.take_notified();
     let expected = NotifyMessage::TakeOver(take_over(&world, "new"));
-    assert_eq!(notified, [expected.clone()]);
+    assert_eq!(notified, std::slice::from_ref(&expected));
     let body = serde_json::to_string(&expected).unwrap();
     assert_eq!(
         serde_json::from_str::<NotifyMessage>(&body).unwrap(),
