@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::{
     common::lock,
     metering::{PartitionAccess, Units},
+    permission::Permission,
 };
 
 /// A service of AWS.
@@ -42,6 +43,10 @@ pub struct Call {
     /// Whether the call sends a message with a group to a standard queue, which makes it a fair
     /// queue.
     pub fair: bool,
+    /// The label of the handle that made the call.
+    pub caller: Option<&'static str>,
+    /// The permissions that the call needs, if its caller is labelled.
+    pub permissions: Vec<Permission>,
     /// The tables, indexes as `table/index`, queue, connection or secret.
     pub(crate) resources: Vec<String>,
     /// The number of items of tables that the request names.

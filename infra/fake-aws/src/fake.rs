@@ -29,6 +29,7 @@ use crate::{
     dynamo::{Tables, transaction_conflict},
     gateway::Connections,
     metering::Access,
+    permission::Permission,
     queue::{Queue, Queues},
     secrets::Secrets,
     sqs,
@@ -45,6 +46,7 @@ pub struct ConnectionBroken;
 pub struct FakeAws {
     shared: Arc<Shared>,
     observed: bool,
+    caller: Option<&'static str>,
 }
 
 struct Shared {
@@ -83,6 +85,7 @@ impl FakeAws {
         Self {
             shared: Arc::new(shared),
             observed: true,
+            caller: None,
         }
     }
 
@@ -92,6 +95,15 @@ impl FakeAws {
     pub fn unobserved(&self) -> Self {
         Self {
             observed: false,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same fake, calls to which name this caller, and the permissions that they need.
+    #[must_use]
+    pub fn labelled(&self, caller: &'static str) -> Self {
+        Self {
+            caller: Some(caller),
             ..self.clone()
         }
     }
@@ -198,6 +210,15 @@ impl FakeAws {
                 .into_iter()
                 .collect(),
         };
+        let permissions = match service {
+            _ if self.caller.is_none() => Vec::new(),
+            Service::DynamoDb => Permission::of_accesses(&operation, &accesses),
+            Service::Sqs => {
+                let permission = |queue: &String| Permission::of_queue(&operation, queue);
+                resources.iter().map(permission).collect()
+            }
+            Service::ApiGateway => vec![Permission::of_connection(&operation)],
+        };
         let mut call = Call {
             service,
             operation,
@@ -207,6 +228,8 @@ impl FakeAws {
             message_ids: Vec::new(),
             fifo: false,
             fair: false,
+            caller: self.caller,
+            permissions,
             resources,
             items: accesses.len(),
         };

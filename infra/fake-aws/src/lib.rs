@@ -12,6 +12,7 @@
 //! | the secrets, and their rotation | [`FakeAws::secrets`] |
 //! | what the tables hold, past the functions; reads that lag behind | [`FakeAws::tables`] |
 //! | what was called, and what it costs | [`FakeAws::calls`], [`FakeAws::set_request_unit_metering`] |
+//! | who called, and what IAM has to permit it | [`FakeAws::labelled`], [`Call::permissions`] |
 //! | a call that fails, before or after its effect | [`FakeAws::planned_failures`] |
 //! | tasks that interleave, or anything else around a call | [`FakeAws::add_hook`] |
 //! | a server for other processes | [`FakeAws::handle`] |
@@ -84,6 +85,7 @@ mod fake;
 mod gateway;
 mod message;
 mod metering;
+mod permission;
 mod queue;
 mod secrets;
 mod sqs;
@@ -97,6 +99,7 @@ pub use crate::{
     gateway::{ConnectionState, Connections},
     message::{Message, ReceivedMessage},
     metering::{PartitionAccess, Units},
+    permission::Permission,
     queue::Queue,
     secrets::Secrets,
     template::{QueueSpec, RedrivePolicy, Template, TemplateError},

@@ -156,6 +156,19 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// The kind of a transaction's part, such as `Put`.
+    pub(crate) const fn part(&self) -> Option<&'a str> {
+        self.part
+    }
+
+    pub(crate) const fn table(&self) -> &'a str {
+        self.table
+    }
+
+    pub(crate) const fn index(&self) -> Option<&'a str> {
+        self.index
+    }
+
     pub(crate) fn is_eventual_read(&self) -> bool {
         self.kind == AccessKind::Read { consistent: false }
     }

@@ -19,6 +19,7 @@ use super::*;
 mod calls;
 mod dynamo;
 mod gateway;
+mod permissions;
 mod secrets;
 mod sqs;
 
