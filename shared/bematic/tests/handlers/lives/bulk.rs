@@ -1,12 +1,17 @@
 //! Bulk work: all tasks of a channel, chunk by chunk.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use bematic::{
     batch::{Batch, BatchKind, BatchState},
     command::Command,
 };
-use bematic_protocol::time::Clock;
+use bematic_protocol::{ids::TaskId, time::Clock};
+use fake_aws::{Call, Failure, FailurePoint, FakeAws, Hook};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -112,6 +117,75 @@ async fn a_task_that_has_changed_meanwhile_is_changed_by_itself_and_holds_up_no_
     assert_eq!((tally.changed, tally.failed), (30, 0));
     world.pass(Duration::from_secs(31)).await;
     assert_eq!(states(&world), [("cancelled", 30)]);
+}
+
+/// Changes a task before each of the first three transactions of bulk work.
+struct Meanwhile {
+    aws: FakeAws,
+    task: TaskId,
+    transactions: AtomicUsize,
+}
+
+#[async_trait]
+impl Hook for Meanwhile {
+    async fn before_call(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
+        if call.operation == "TransactWriteItems"
+            && self.transactions.fetch_add(1, Ordering::SeqCst) < 3
+        {
+            let (table, key) = ("TasksTable", [&*format!("TASK#{}", self.task), "TASK"]);
+            let mut task = self.aws.tables().item(table, &key).unwrap();
+            let version: u64 = task["version"].as_n().unwrap().parse().unwrap();
+            let next = serde_dynamo::to_attribute_value(version + 1).unwrap();
+            task.insert("version".to_owned(), next);
+            self.aws.tables().put(table, &task);
+        }
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_changes_again_while_it_is_changed_by_itself_is_changed_all_the_same() {
+    let world = World::new().await;
+    waiting(&world, 3).await;
+    let task = world.store.all_tasks()[1].id;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
+    world.aws.add_hook(Meanwhile {
+        aws: world.aws.clone(),
+        task,
+        transactions: AtomicUsize::new(0),
+    });
+    world.calls.take();
+    world.work_on_batches().await;
+    let calls = world.calls.take();
+    let read_again = "BatchGetItem AgentsTable TasksTable".to_owned();
+    assert!(calls.contains(&read_again), "{calls:?}");
+    assert_eq!(states(&world), [("cancelled", 3)]);
+    let tally = the_batch(&world).tally;
+    assert_eq!((tally.changed, tally.failed), (3, 0));
+}
+
+/// Has every call take 15 s.
+struct Slow<F>(F);
+
+#[async_trait]
+impl<F: Fn(Duration) + Send + Sync> Hook for Slow<F> {
+    async fn after_call(&self, _: &Call) {
+        self.0(Duration::from_secs(15));
+    }
+}
+
+#[tokio::test]
+async fn work_that_takes_longer_than_an_invocation_may_goes_on_in_the_next_one() {
+    let world = World::new().await;
+    waiting(&world, 60).await;
+    execute(&world, Command::Bulk(BatchKind::Cancel)).await;
+    let time = world.time.clone();
+    world.aws.add_hook(Slow(move |it| time.pass(it)));
+    assert_eq!(world.feed_batch_worker().await.done, 1);
+    assert_eq!(states(&world), [("cancelled", 49), ("pending", 11)]);
+    assert_eq!(world.out.batches().len(), 1);
+    world.work_on_batches().await;
+    assert_eq!(states(&world), [("cancelled", 60)]);
 }
 
 #[tokio::test]
