@@ -8,4 +8,6 @@ mod functions;
 #[cfg(test)]
 mod lives;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod world;

@@ -13,7 +13,7 @@ use bematic_protocol::{ids::AgentId, time::Clock};
 use fake_aws::{Call, Failure, FailurePoint};
 use serde_json::{Value, json};
 
-use crate::world::{AGENT, World, agent_id, connection, event};
+use crate::world::{AGENT, WS_AUTHORIZER, World, agent_id, connection, event};
 
 async fn authorize(
     world: &World,
@@ -25,7 +25,7 @@ async fn authorize(
     if let Some(agent) = agent {
         event["headers"]["X-Agent-Id"] = agent.into();
     }
-    let authenticated = authenticate(&world.ports(), &handshake(event)).await;
+    let authenticated = authenticate(&world.ports(WS_AUTHORIZER), &handshake(event)).await;
     let authenticated = authenticated.map_err(|error| error.code())?;
     Ok(authenticated.map(|it| it.agent_id))
 }
@@ -44,7 +44,9 @@ async fn a_key_in_the_header_names_the_agent() {
     );
     assert_eq!(world.calls.take(), ["GetItem KeysTable"]);
     let without = handshake(json!({ "methodArn": "arn:x/$connect" }));
-    let none = authenticate(&world.ports(), &without).await.unwrap();
+    let none = authenticate(&world.ports(WS_AUTHORIZER), &without)
+        .await
+        .unwrap();
     assert_eq!(none, None);
     assert_eq!(world.calls.take(), [""; 0]);
 }
@@ -201,6 +203,21 @@ async fn a_disconnected_agent_is_offline() {
     assert_eq!(outcome, UnbindOutcome::Offline(agent_id()));
     assert_eq!(world.calls.take(), ["UpdateItem AgentsTable"]);
     assert_eq!(world.store.agent(&agent_id()).unwrap().connection, None);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_it_has_authenticated_leaves_no_record() {
+    let world = World::new().await;
+    world.add_unbound("c").await;
+    world.calls.take();
+    let gone = event("c", false, String::new());
+    let outcome = world.on_disconnect(&gone).await.unwrap();
+    assert_eq!(outcome, UnbindOutcome::Stale);
+    assert_eq!(
+        world.calls.take(),
+        ["GetItem AgentsTable", "DeleteItem AgentsTable"]
+    );
+    assert!(world.store.connection_of(&connection("c")).is_none());
 }
 
 #[tokio::test]

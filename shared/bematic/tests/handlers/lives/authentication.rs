@@ -12,7 +12,9 @@ use fake_aws::FailurePoint;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::world::{AGENT, World, agent_id, connection, event, wire};
+use crate::world::{
+    AGENT, WS_AUTHORIZER, WS_CONNECT, WS_MESSAGE, World, agent_id, connection, event, wire,
+};
 
 const OTHER: &str = "other";
 
@@ -143,19 +145,22 @@ async fn a_deployment_without_authentication_in_band_binds_no_connection_without
     // The connection was opened before the deployment changed.
     world.add_unbound("c").await;
     world.calls.take();
-    let ports = world.ports_with(&[("IN_BAND_AUTHENTICATION", "false")]);
+    let ports = |function| world.ports_with(function, &[("IN_BAND_AUTHENTICATION", "false")]);
+    let authorizer = ports(WS_AUTHORIZER);
     let handshake = |headers| {
         let event = json!({ "methodArn": "arn:x/$connect", "headers": headers });
         serde_json::from_value(event).unwrap()
     };
-    let refusal = authorize(&ports, &handshake(json!({}))).await.unwrap_err();
+    let refusal = authorize(&authorizer, &handshake(json!({})))
+        .await
+        .unwrap_err();
     let code = "IN_BAND_AUTHENTICATION_OFF";
     assert_eq!((refusal.code, refusal.text), (code, "Unauthorized"));
     let unbound = event("new", false, String::new());
-    let answer = connect(&ports, &unbound).await;
+    let answer = connect(&ports(WS_CONNECT), &unbound).await;
     assert_eq!(answer["statusCode"], 401);
     let body = request(&world, AGENT, world.key.expose());
-    let router = MessageRouter::new(ports.clone());
+    let router = MessageRouter::new(ports(WS_MESSAGE));
     let answers = world.say_in_band(&router, "c", body).await;
     assert!(
         matches!(&answers[..], [CloudMessage::AuthResponse(answer)] if !answer.success),
@@ -169,7 +174,7 @@ async fn a_deployment_without_authentication_in_band_binds_no_connection_without
     );
     let header = format!("Bearer {}", world.key.expose());
     let with_key = json!({ "Authorization": header, "X-Agent-Id": AGENT });
-    assert!(authorize(&ports, &handshake(with_key)).await.is_ok());
+    assert!(authorize(&authorizer, &handshake(with_key)).await.is_ok());
 }
 
 #[tokio::test]

@@ -268,7 +268,7 @@ async fn a_connection_without_a_key_authenticates_in_band() {
     // From now on the connection is the agent's, in any environment.
     let answers = world
         .say_in_band(
-            &world.router(),
+            &world.router_of("HEARTBEAT_PING"),
             "c",
             wire("HEARTBEAT_PING", &json!({}), world.time.now()),
         )

@@ -11,7 +11,7 @@ use bematic_protocol::{
 use fake_aws::FailurePoint;
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{WS_MESSAGE, World};
 
 const DELETION: &str = "BatchWriteItem TasksTable";
 
@@ -80,7 +80,7 @@ async fn output_whose_oldest_chunks_could_not_be_deleted_is_kept_and_they_are_de
 async fn output_without_numbers_keeps_at_least_the_newest_thousand_pieces_and_not_much_more() {
     const PIECES: u64 = 1500;
     let (world, _, task_id) = running().await;
-    let ports = world.ports();
+    let ports = world.ports(WS_MESSAGE);
     world.calls.take();
     for n in 0..PIECES {
         let at = Timestamp::from_millis(n);

@@ -34,7 +34,7 @@ async fn a_silent_agent_is_pinged_and_then_marked_offline() {
 async fn an_agent_that_answers_pings_stays_for_hours() {
     let world = World::new().await;
     world.connect("c").await;
-    let router = world.router();
+    let router = world.router_of("HEARTBEAT_PING");
     for _ in 0..360 {
         world.pass(Duration::from_secs(20)).await;
         world.beat(&router, "c").await;
@@ -46,7 +46,7 @@ async fn an_agent_that_answers_pings_stays_for_hours() {
 async fn an_agent_that_sends_heartbeats_but_echoes_no_ping_is_marked_offline() {
     let world = World::new().await;
     world.connect("c").await;
-    let router = world.router();
+    let router = world.router_of("HEARTBEAT_PING");
     for _ in 0..36 {
         world.pass(Duration::from_secs(20)).await;
         world

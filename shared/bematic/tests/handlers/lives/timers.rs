@@ -156,6 +156,21 @@ async fn an_agent_that_no_longer_names_a_task_has_lost_it() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_heartbeats_do_not_name_a_task_has_lost_it() {
+    let world = World::new().await;
+    let task = world.dispatched().await;
+    world.time.pass(Duration::from_secs(1));
+    let ack = json!({ "taskId": task.id, "accepted": true });
+    world.say("c", "TASK_ACK", ack).await;
+    world.time.pass(Duration::from_secs(10));
+    let none = json!({ "tasks": [] });
+    world.say("c", "HEARTBEAT_PING", none).await;
+    assert_eq!(state(&world, &task), "processing");
+    world.pass(Duration::from_secs(31)).await;
+    assert_eq!(failure(&world, &task), FailureCode::AgentLost);
+}
+
+#[tokio::test]
 async fn one_that_comes_back_and_names_its_task_keeps_it() {
     let world = World::new().await;
     let task = world.dispatched().await;

@@ -13,7 +13,7 @@ use fake_aws::FailurePoint;
 use futures::future::join;
 use serde_json::{Value, json};
 
-use crate::world::{World, agent_id, execute, states};
+use crate::world::{DISPATCHER, World, agent_id, execute, states};
 
 /// The attempts that were sent, and the tasks that are to be stopped, since the last time.
 fn sent(world: &World) -> (Vec<u32>, Vec<TaskId>) {
@@ -324,6 +324,23 @@ async fn all_tasks_that_were_cancelled_while_their_agent_was_away_are_stopped_wh
 }
 
 #[tokio::test]
+async fn a_task_that_arrived_although_its_connection_seemed_gone_waits_no_longer_once_it_begins() {
+    let world = World::new().await;
+    world.connect("c").await;
+    let task = world.run("fix it", "r").await.id;
+    world.out.seems_gone("c");
+    world.dispatch_all().await;
+    assert_eq!(states(&world), [("pending", 1)]);
+    assert_eq!(sent(&world).0, [1]);
+    world.connect("c2").await;
+    let ack = json!({ "taskId": task, "attempt": 1, "accepted": true });
+    world.say("c2", "TASK_ACK", ack).await;
+    assert_eq!(states(&world), [("processing", 1)]);
+    world.dispatch_all().await;
+    assert_eq!(sent(&world).0, [0; 0], "it is not sent again");
+}
+
+#[tokio::test]
 async fn the_slot_of_a_refused_task_is_given_to_the_next_task_at_once() {
     let world = World::new().await;
     world.connect("c").await;
@@ -472,7 +489,8 @@ async fn a_task_that_is_being_cancelled_is_checked_at_most_once_a_minute() {
     execute(&world, Command::Cancel(task)).await;
     world.time.pass(Duration::from_mins(2));
     world.out.take_dispatched();
-    let dispatcher = Dispatcher::new(world.ports_with(&[("TASK_CANCEL_SECONDS", "900")]));
+    let dispatcher =
+        Dispatcher::new(world.ports_with(DISPATCHER, &[("TASK_CANCEL_SECONDS", "900")]));
     // Its timer is set by that policy; Slack does not show it.
     let look = DispatchMessage::task(task, agent_id());
     world

@@ -77,7 +77,7 @@ impl World {
         };
         self.out.speaks(name);
         let before = self.out.take_sent();
-        self.router().handle(event).await;
+        self.router_of(kind).handle(event).await;
         let answers = self.out.take_sent();
         self.out.put_back(before);
         answers.into_iter().map(|(_, message)| message).collect()
@@ -110,7 +110,8 @@ impl World {
         kind: &str,
         payload: Value,
     ) -> Vec<CloudMessage> {
-        self.say_to(&self.router(), connection, kind, payload).await
+        self.say_to(&self.router_of(kind), connection, kind, payload)
+            .await
     }
 
     /// Sends the agent's message over `connection` to this environment, and returns the answers.

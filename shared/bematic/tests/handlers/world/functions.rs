@@ -37,6 +37,19 @@ use super::{
 pub(crate) const SIGNING_SECRET: &str = "signing-secret";
 /// The ARN of the bot token.
 pub(super) const BOT_TOKEN: &str = "bot-token";
+
+// The names of the functions.
+pub(crate) const WS_AUTHORIZER: &str = "ws-authorizer";
+pub(crate) const WS_CONNECT: &str = "ws-connect";
+pub(crate) const WS_DISCONNECT: &str = "ws-disconnect";
+pub(crate) const WS_MESSAGE: &str = "ws-message";
+pub(crate) const WS_HEARTBEAT: &str = "ws-heartbeat";
+pub(crate) const DISPATCHER: &str = "dispatcher";
+pub(crate) const NOTIFIER: &str = "notifier";
+pub(crate) const BATCH: &str = "batch";
+pub(crate) const SWEEPER: &str = "sweeper";
+pub(crate) const SLACK_WEBHOOK: &str = "slack-webhook";
+
 /// The signing secret of the Slack app.
 pub(crate) const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
@@ -75,18 +88,21 @@ pub(super) fn app(aws: &FakeAws, time: &Arc<Fixed>, set: &[(&str, &str)]) -> App
 }
 
 impl World {
-    pub(crate) fn ports(&self) -> Arc<Ports> {
-        self.ports.clone()
+    /// Returns the ports of a function, whose calls are recorded under its name.
+    pub(crate) fn ports(&self, function: &'static str) -> Arc<Ports> {
+        let mut ports = self.ports.lock().unwrap();
+        let new = || self.ports_with(function, &[]);
+        ports.entry(function).or_insert_with(new).clone()
     }
 
-    /// Returns the ports of a deployment with these variables.
-    pub(crate) fn ports_with(&self, set: &[(&str, &str)]) -> Arc<Ports> {
-        app(&self.aws, &self.time, set).ports()
+    /// Returns the ports of a function in a deployment with these variables.
+    pub(crate) fn ports_with(&self, function: &'static str, set: &[(&str, &str)]) -> Arc<Ports> {
+        app(&self.aws.labelled(function), &self.time, set).ports()
     }
 
     /// Handles `$connect`.
     pub(crate) async fn on_connect(&self, event: &SocketEvent) -> Result<(), BematicError> {
-        bind(&self.ports(), event).await
+        bind(&self.ports(WS_CONNECT), event).await
     }
 
     /// Handles `$disconnect`.
@@ -94,39 +110,49 @@ impl World {
         &self,
         event: &SocketEvent,
     ) -> Result<UnbindOutcome, BematicError> {
-        disconnect(&self.ports(), event).await
+        disconnect(&self.ports(WS_DISCONNECT), event).await
     }
 
+    /// Returns an environment of the function that gets all messages except the heartbeats, and the
+    /// heartbeats in the other spelling.
     pub(crate) fn router(&self) -> MessageRouter {
-        MessageRouter::new(self.ports())
+        MessageRouter::new(self.ports(WS_MESSAGE))
+    }
+
+    /// Returns an environment of the function to which API Gateway routes a message of this type.
+    pub(crate) fn router_of(&self, kind: &str) -> MessageRouter {
+        match kind {
+            "HEARTBEAT_PING" | "HEARTBEAT_PONG" => MessageRouter::new(self.ports(WS_HEARTBEAT)),
+            _ => self.router(),
+        }
     }
 
     pub(crate) fn dispatcher(&self) -> Dispatcher {
-        Dispatcher::new(self.ports())
+        Dispatcher::new(self.ports(DISPATCHER))
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
-        Notifier::new(self.ports(), self.slack.client.clone())
+        Notifier::new(self.ports(NOTIFIER), self.slack.client.clone())
     }
 
     pub(crate) fn batch_worker(&self) -> BatchWorker {
-        BatchWorker::new(self.ports())
+        BatchWorker::new(self.ports(BATCH))
     }
 
     pub(crate) fn sweeper(&self) -> Sweeper {
-        Sweeper::new(self.ports())
+        Sweeper::new(self.ports(SWEEPER))
     }
 
     /// Returns a webhook that knows the signing secret already, so that a test counts the other calls.
     pub(crate) fn webhook(&self) -> Webhook {
         let unobserved = app(&self.aws.unobserved(), &self.time, &[]);
-        Webhook::new(self.ports(), unobserved.signing_secret().unwrap())
+        Webhook::new(self.ports(SLACK_WEBHOOK), unobserved.signing_secret().unwrap())
     }
 
     /// Returns a webhook whose reading of the signing secret is counted among the calls, and can fail.
     pub(crate) fn webhook_that_reads_its_secret(&self) -> Webhook {
         let secret = app(&self.aws, &self.time, &[]).signing_secret();
-        Webhook::new(self.ports(), secret.unwrap())
+        Webhook::new(self.ports(SLACK_WEBHOOK), secret.unwrap())
     }
 
     /// Invokes the dispatcher with the due messages of its queue, as Lambda does.
@@ -187,7 +213,12 @@ impl World {
         let policy = queue.spec().redrive_policy.as_ref().unwrap();
         let max_receives = policy.max_receive_count;
         let set = [("MAX_RECEIVES", &*max_receives.to_string())];
-        app(&self.aws, &self.time, &set).source_queue(name)
+        let consumer = match name {
+            QueueName::Dispatch => DISPATCHER,
+            QueueName::Notifications => NOTIFIER,
+            QueueName::Batch => BATCH,
+        };
+        app(&self.aws.labelled(consumer), &self.time, &set).source_queue(name)
     }
 
     /// Sends a message of the notifier's queue to the dead letters.

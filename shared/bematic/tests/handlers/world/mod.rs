@@ -6,12 +6,14 @@ mod fixed;
 mod functions;
 mod operators;
 mod out;
+mod permissions;
 mod slack;
 mod store;
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -33,8 +35,12 @@ use uuid::Uuid;
 pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
-    functions::{SECRET, SIGNING_SECRET, queue_id},
+    functions::{
+        DISPATCHER, NOTIFIER, SECRET, SIGNING_SECRET, SLACK_WEBHOOK, WS_AUTHORIZER, WS_CONNECT, WS_MESSAGE,
+        queue_id,
+    },
     operators::{actor, execute, states, try_execute},
+    permissions::{RECORD_VARIABLE, Recorder},
     slack::Slack,
 };
 use self::{
@@ -72,7 +78,8 @@ pub(crate) struct World {
     pub(crate) key: ApiKey,
     /// The production adapters for set-ups and inspection: their calls are not counted, and do not fail.
     pub(crate) unobserved: Arc<Ports>,
-    ports: Arc<Ports>,
+    /// The ports of each function.
+    ports: Mutex<BTreeMap<&'static str, Arc<Ports>>>,
 }
 
 impl World {
@@ -82,6 +89,7 @@ impl World {
         let aws = FakeAws::new(template(), Arc::new(move || clock.now().as_millis()));
         let calls = Arc::new(Calls::default());
         aws.calls().set_recording(false);
+        aws.add_hook(Recorder);
         aws.add_hook(ToAws(calls.clone()));
         for (arn, secret) in [(SIGNING_SECRET, SECRET), (BOT_TOKEN, TOKEN)] {
             aws.secrets().put(arn, secret, 0);
@@ -102,7 +110,7 @@ impl World {
             out: Out::new(aws.clone()),
             slack: Slack::new(calls.clone(), time.clone(), bot_token),
             key: ApiKey::from_random([7; 32]),
-            ports: app(&aws, &time, &[]).ports(),
+            ports: Mutex::default(),
             unobserved,
             aws,
             calls,

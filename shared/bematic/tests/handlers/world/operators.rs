@@ -11,7 +11,7 @@ use bematic::{
 };
 use bematic_protocol::time::Clock;
 
-use super::{World, origin};
+use super::{SLACK_WEBHOOK, World, origin};
 
 impl World {
     /// Executes `/bm run`, and returns the new task.
@@ -28,7 +28,7 @@ impl World {
             priority: Priority::default(),
             prompt: prompt.to_owned(),
         };
-        let executor = CommandExecutor::new(self.ports());
+        let executor = CommandExecutor::new(self.ports(SLACK_WEBHOOK));
         let outcome = executor.execute(actor(origin()), command, request, self.time.now());
         outcome.await.is_ok()
     }
@@ -53,7 +53,7 @@ pub(crate) async fn try_execute(world: &World, command: Command) -> Result<Strin
         user_id: "U2".parse().unwrap(),
         ..origin()
     };
-    let executor = CommandExecutor::new(world.ports());
+    let executor = CommandExecutor::new(world.ports(SLACK_WEBHOOK));
     let request = format!("{command:?}");
     let executing = executor.execute(actor(origin), command, &request, world.time.now());
     Ok(match executing.await? {

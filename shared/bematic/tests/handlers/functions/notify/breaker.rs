@@ -11,7 +11,7 @@ use bematic_protocol::time::Clock as _;
 use fake_aws::FailurePoint;
 use local_slack::Fault;
 
-use crate::world::{World, agent_id};
+use crate::world::{NOTIFIER, World, agent_id};
 
 /// Something happens to the agent's breaker, and nobody is told yet.
 async fn change(world: &World, event: BreakerEvent) {
@@ -242,7 +242,7 @@ async fn a_later_failure_is_not_shown_as_the_one_that_opened_the_breaker() {
 #[tokio::test]
 async fn without_an_operations_channel_no_notice_is_posted_then_or_later() {
     let world = World::new().await;
-    let ports = world.ports_with(&[("OPERATIONS_CHANNEL", "")]);
+    let ports = world.ports_with(NOTIFIER, &[("OPERATIONS_CHANNEL", "")]);
     let without = Notifier::new(ports, world.slack.client.clone());
     open(&world, "first").await;
     tell(&without).await;

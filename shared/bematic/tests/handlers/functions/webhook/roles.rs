@@ -15,7 +15,7 @@ use fake_aws::FailurePoint;
 use strum::IntoEnumIterator as _;
 
 use super::*;
-use crate::world::{CHANNEL, OPERATIONS, actor, agent_id};
+use crate::world::{CHANNEL, OPERATIONS, SLACK_WEBHOOK, actor, agent_id};
 
 /// A person who is no first admin.
 const PERSON: &str = "U7";
@@ -222,7 +222,7 @@ async fn a_mention_takes_the_role_of_run() {
 async fn the_default_role_is_that_of_people_who_were_given_none() {
     let world = World::new().await;
     for (set, expected) in [("none", true), ("viewer", true), ("operator", false)] {
-        let ports = world.ports_with(&[("DEFAULT_ROLE", set)]);
+        let ports = world.ports_with(SLACK_WEBHOOK, &[("DEFAULT_ROLE", set)]);
         let executor = CommandExecutor::new(ports);
         let origin = Origin {
             channel_id: CHANNEL.parse().unwrap(),
@@ -342,7 +342,7 @@ async fn somebody_creates_as_many_tasks_in_an_hour_as_is_allowed() {
 #[tokio::test]
 async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
     let world = World::new().await;
-    let ports = world.ports_with(&[("AGENT_QUEUE_LENGTH", "3")]);
+    let ports = world.ports_with(SLACK_WEBHOOK, &[("AGENT_QUEUE_LENGTH", "3")]);
     let executor = CommandExecutor::new(ports);
     let run = async |request: &str| {
         let command = Command::Run {
