@@ -218,6 +218,10 @@ impl FakeAws {
                 resources.iter().map(permission).collect()
             }
             Service::ApiGateway => vec![Permission::of_connection(&operation)],
+            Service::SecretsManager => {
+                let permission = |secret: &String| Permission::of_secret(&operation, secret);
+                resources.iter().map(permission).collect()
+            }
         };
         let mut call = Call {
             service,

@@ -9,7 +9,7 @@ use crate::metering::Access;
 pub struct Permission {
     /// The action, such as `dynamodb:GetItem`.
     pub action: String,
-    /// A table or queue by its logical id, an index as `table/index/name`, and of connections
+    /// A table, queue or secret by its logical id, an index as `table/index/name`, and of connections
     /// `POST/@connections/*` or `DELETE/@connections/*`.
     pub resource: String,
 }
@@ -49,6 +49,13 @@ impl Permission {
     pub(crate) fn of_queue(operation: &str, queue: &str) -> Self {
         let action = operation.strip_suffix("Batch").unwrap_or(operation);
         Self::new(format!("sqs:{action}"), queue)
+    }
+
+    /// The permission of a call about a secret.
+    ///
+    /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html>
+    pub(crate) fn of_secret(operation: &str, secret: &str) -> Self {
+        Self::new(format!("secretsmanager:{operation}"), secret)
     }
 
     /// The permission of a call to a connection: one action, on the method and the path.

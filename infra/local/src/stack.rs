@@ -95,7 +95,7 @@ pub(crate) async fn with_stack<T>(
     work: impl AsyncFnOnce(&mut Session<'_>, &Stack) -> Result<T>,
 ) -> Result<T> {
     with_claimed_folder(workspace, ui, folder, async |session| {
-        let stack = Stack::start(session, settings).await?;
+        let stack = Box::pin(Stack::start(session, settings)).await?;
         let outcome = work(session, &stack).await;
         stack.edge.shutdown().await;
         stack.slack.shutdown().await;

@@ -107,13 +107,24 @@ impl Template {
         self.is_secret_text(name)
             || arn.contains("secretsmanager")
             || self.0["Resources"][name]["Type"] == SECRET
+    }
+
+    /// The role of a function.
+    fn role(&self, function: &Resource<'_>) -> &Value {
+        &self.0["Resources"][referenced(function.property("Role"))]
+    }
+
+    /// The statements of a function's role.
+    fn statements(&self, function: &Resource<'_>) -> impl Iterator<Item = &Value> {
+        let policies = sequence(&self.role(function)["Properties"]["Policies"]);
+        policies.flat_map(|it| sequence(&it["PolicyDocument"]["Statement"]))
+    }
+
     /// The queues to which a function's role lets it send.
     fn target_queues(&self, function: &Resource<'_>) -> BTreeSet<&str> {
-        let role = &self.0["Resources"][referenced(function.property("Role"))];
-        let policies = sequence(&role["Properties"]["Policies"]);
-        let statements = policies.flat_map(|it| sequence(&it["PolicyDocument"]["Statement"]));
         let sends = |it: &&Value| sequence(&it["Action"]).any(|action| action == "sqs:SendMessage");
-        let resources = statements
+        let resources = self
+            .statements(function)
             .filter(sends)
             .flat_map(|statement| sequence(&statement["Resource"]));
         resources.map(referenced).collect()
@@ -422,6 +433,7 @@ fn a_function_gets_the_secret_that_it_uses_and_no_other() {
         let sources: BTreeSet<_> = sources.map(|it| (*it).to_owned()).collect();
         // Nothing else about a function names a secret: no variable, and no permission.
         let mut named = all_referenced(function.value);
+        named.extend(all_referenced(template.role(&function)));
         named.retain(|it| template.is_secret(it));
         assert_eq!(named, sources, "{}", function.id);
 
@@ -435,7 +447,7 @@ fn a_function_gets_the_secret_that_it_uses_and_no_other() {
         assert_eq!(variables, expected, "{}", function.id);
 
         let text = |value: &Value| serde_norway::to_string(value).unwrap();
-        let reads = function.statements();
+        let reads = template.statements(&function);
         let reads = reads.filter(|it| text(&it["Action"]).contains("secretsmanager"));
         let reads: Vec<_> = reads.collect();
         assert_eq!(reads.len(), used.len(), "{}", function.id);
@@ -444,7 +456,7 @@ fn a_function_gets_the_secret_that_it_uses_and_no_other() {
             assert_eq!(all_referenced(&read["Resource"]), sources);
         }
         // All resources, all actions, or a policy by its name could be secrets, too.
-        for statement in function.statements() {
+        for statement in template.statements(&function) {
             for values in [&statement["Action"], &statement["Resource"]] {
                 let is_named = |it: &Value| !it.is_null() && it != "*";
                 assert!(sequence(values).all(is_named), "{}", function.id);

@@ -50,18 +50,19 @@ fn functions(template: &Value) -> Vec<Function<'_>> {
     functions.collect()
 }
 
-/// Returns the resource that `!Ref`, `!GetAtt` or `!Sub` names, as [`Permission`] does; anything
-/// else as it is.
+/// Returns the resource that `!Ref`, `!GetAtt` or `!Sub` names, as [`Permission`] does, and of `!If`
+/// that of the first alternative; anything else as it is.
 fn resource(value: &Value) -> String {
     /// The stage of the WebSocket API, before the method.
     const STAGE: &str = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/${StageName}/";
     let (tag, text) = match value {
+        Value::Tagged(tagged) if tagged.tag == "!If" => return resource(&tagged.value[1]),
         Value::Tagged(tagged) => (tagged.tag.to_string(), tagged.value.as_str()),
         other => (String::new(), other.as_str()),
     };
     let text = text.unwrap_or_default();
     match tag.as_str() {
-        "!GetAtt" => text.trim_end_matches(".Arn").to_owned(),
+        "!GetAtt" => text.split('.').next().unwrap().to_owned(),
         "!Sub" => match text.strip_prefix(STAGE) {
             Some(path) => path.to_owned(),
             None => text.replacen("${", "", 1).replacen(".Arn}", "", 1),

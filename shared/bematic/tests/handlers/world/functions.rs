@@ -33,10 +33,10 @@ use super::{
     store::{AGENTS, KEYS, TASKS},
 };
 
-/// The ARN of the signing secret, as its calls name it.
-pub(crate) const SIGNING_SECRET: &str = "signing-secret";
-/// The ARN of the bot token.
-pub(super) const BOT_TOKEN: &str = "bot-token";
+/// The signing secret, by its logical id in the template, which stands for its ARN.
+pub(crate) const SIGNING_SECRET: &str = "SigningSecret";
+/// The bot token, likewise.
+pub(super) const BOT_TOKEN: &str = "BotToken";
 
 // The names of the functions.
 pub(crate) const WS_AUTHORIZER: &str = "ws-authorizer";
@@ -135,6 +135,14 @@ impl World {
         Notifier::new(self.ports(NOTIFIER), self.slack.client.clone())
     }
 
+    /// Returns a notifier with the client of Slack that its function makes, which has yet to read the
+    /// bot token, and whose Slack does not answer.
+    pub(crate) fn notifier_that_reads_its_token(&self) -> Notifier {
+        let set = [("SLACK_API_URL", "http://127.0.0.1:1/api")];
+        let app = app(&self.aws.labelled(NOTIFIER), &self.time, &set);
+        Notifier::new(app.ports(), app.slack_client().unwrap())
+    }
+
     pub(crate) fn batch_worker(&self) -> BatchWorker {
         BatchWorker::new(self.ports(BATCH))
     }
@@ -146,12 +154,16 @@ impl World {
     /// Returns a webhook that knows the signing secret already, so that a test counts the other calls.
     pub(crate) fn webhook(&self) -> Webhook {
         let unobserved = app(&self.aws.unobserved(), &self.time, &[]);
-        Webhook::new(self.ports(SLACK_WEBHOOK), unobserved.signing_secret().unwrap())
+        Webhook::new(
+            self.ports(SLACK_WEBHOOK),
+            unobserved.signing_secret().unwrap(),
+        )
     }
 
     /// Returns a webhook whose reading of the signing secret is counted among the calls, and can fail.
     pub(crate) fn webhook_that_reads_its_secret(&self) -> Webhook {
-        let secret = app(&self.aws, &self.time, &[]).signing_secret();
+        let aws = self.aws.labelled(SLACK_WEBHOOK);
+        let secret = app(&aws, &self.time, &[]).signing_secret();
         Webhook::new(self.ports(SLACK_WEBHOOK), secret.unwrap())
     }
 

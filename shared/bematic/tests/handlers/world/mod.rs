@@ -36,8 +36,8 @@ pub(crate) use self::{
     agents::{event, wire},
     calls::Calls,
     functions::{
-        DISPATCHER, NOTIFIER, SECRET, SIGNING_SECRET, SLACK_WEBHOOK, WS_AUTHORIZER, WS_CONNECT, WS_MESSAGE,
-        queue_id,
+        DISPATCHER, NOTIFIER, SECRET, SIGNING_SECRET, SLACK_WEBHOOK, WS_AUTHORIZER, WS_CONNECT,
+        WS_MESSAGE, queue_id,
     },
     operators::{actor, execute, states, try_execute},
     permissions::{RECORD_VARIABLE, Recorder},

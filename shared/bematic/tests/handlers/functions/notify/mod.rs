@@ -400,3 +400,20 @@ async fn an_answer_to_a_mention_is_posted_in_its_thread() {
     assert_eq!(answer.thread.unwrap().to_string(), question);
     assert!(answer.content.text.contains("Say what to do"));
 }
+
+#[tokio::test]
+async fn the_bot_token_is_read_at_the_first_call_to_slack() {
+    let world = World::new().await;
+    let reply = TextReply {
+        event_id: "Ev1".into(),
+        channel_id: "C1".parse().unwrap(),
+        thread_ts: None,
+        only_for: None,
+        text: "Say what to do.".into(),
+    };
+    world.calls.take();
+    let notifier = world.notifier_that_reads_its_token();
+    let failed = notifier.handle(NotifyMessage::Reply(reply)).await;
+    assert_eq!(failed.unwrap_err().code(), "SLACK_UNAVAILABLE");
+    assert_eq!(world.calls.take(), ["GetSecretValue BotToken"]);
+}
