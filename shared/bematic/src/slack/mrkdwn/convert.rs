@@ -1,10 +1,12 @@
 //! The conversion of Markdown to mrkdwn.
 
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, TextMergeStream};
 
 use super::{
+    invisible::remove_invisible,
+    nesting::limit_nesting,
     plain::escape,
-    table::Table,
+    table::{self, Table},
     writer::{Container, Writer},
 };
 
@@ -12,11 +14,15 @@ use super::{
 const HORIZONTAL_RULE: &str = "──────────";
 
 /// Converts Markdown to Slack's mrkdwn. Line breaks stay where they are, as in a chat.
+///
+/// Time and memory are linear in the length: containers are nested to a limited depth, tables have a
+/// limited number of cells and widths, and the parser itself limits what references expand to.
 pub(crate) fn from_markdown(markdown: &str) -> String {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut options = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    options.set(Options::ENABLE_TABLES, table::has_few_cells(markdown));
+    let markdown = limit_nesting(markdown);
     let mut converter = Converter::default();
-    for event in TextMergeStream::new(Parser::new_ext(markdown, options)) {
+    for event in TextMergeStream::new(Parser::new_ext(&markdown, options)) {
         converter.event(event);
     }
     converter.writer.finish()
@@ -39,9 +45,11 @@ impl Converter {
         match event {
             Event::Start(tag) => self.start_tag(tag),
             Event::End(tag) => self.end_tag(tag),
-            Event::Text(text) => self.add_text(&text),
-            Event::Code(code) => self.add_inline_code(&code),
-            Event::Html(html) | Event::InlineHtml(html) => self.add_html(&html),
+            // An entity may stand for a character that must not reach Slack: they are removed here,
+            // after the parser.
+            Event::Text(text) => self.add_text(&remove_invisible(&text)),
+            Event::Code(code) => self.add_inline_code(&remove_invisible(&code)),
+            Event::Html(html) | Event::InlineHtml(html) => self.add_html(&remove_invisible(&html)),
             Event::SoftBreak | Event::HardBreak => self.add_line_break(),
             Event::Rule => {
                 self.writer.start_block();
@@ -157,7 +165,7 @@ impl Converter {
         self.writer.write_text(rest);
     }
 
-    fn add_inline_code(&mut self, code: &CowStr<'_>) {
+    fn add_inline_code(&mut self, code: &str) {
         match &mut self.plain {
             Some(plain) => plain.push_str(code),
             None => self.writer.write_inline_code(code),
@@ -182,7 +190,7 @@ impl Converter {
         if self.links.is_empty() && self.table.is_none() {
             self.plain = Some(String::new());
         }
-        self.links.push(address.to_owned());
+        self.links.push(remove_invisible(address).into_owned());
     }
 
     fn end_link(&mut self) {
@@ -229,20 +237,18 @@ fn encode_url(address: &str) -> String {
     out
 }
 
-/// Returns the position of the first bare address, which no letter or digit precedes.
+/// Returns the position of the first bare address, which no letter or digit precedes. It reads no
+/// further than that, so that the search for all addresses of a text is one pass over it.
 fn find_url(text: &str) -> Option<usize> {
-    ["https://", "http://"]
-        .iter()
-        .filter_map(|scheme| {
-            text.match_indices(scheme).find(|(at, _)| {
-                let before = text[..*at].chars().next_back();
-                let after = text[at + scheme.len()..].chars().next();
-                !before.is_some_and(char::is_alphanumeric)
-                    && after.is_some_and(char::is_alphanumeric)
-            })
-        })
-        .map(|(at, _)| at)
-        .min()
+    let mut starts = text.match_indices("http").map(|(at, _)| at);
+    starts.find(|at| {
+        let before = text[..*at].chars().next_back();
+        let address = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| text[*at..].strip_prefix(scheme));
+        !before.is_some_and(char::is_alphanumeric)
+            && address.is_some_and(|it| it.starts_with(char::is_alphanumeric))
+    })
 }
 
 /// Returns the address at the start of `text`, without the punctuation of the sentence around it.

@@ -18,7 +18,7 @@ impl Fence {
 }
 
 /// Returns the fence that is open after `line` if `open` is open before it.
-pub(super) fn fence_open_after(open: Option<Fence>, line: &str) -> Option<Fence> {
+fn fence_open_after(open: Option<Fence>, line: &str) -> Option<Fence> {
     match (open, parse(line)) {
         (None, Some((fence, _))) => Some(fence),
         (Some(open), Some((fence, info))) if closes(open, fence, info) => None,
@@ -46,6 +46,11 @@ fn are_fences_plausible(mut open: Option<Fence>, lines: &[&str]) -> bool {
         open = fence_open_after(open, line);
     }
     true
+}
+
+/// Whether a line opens or closes a code block.
+pub(super) fn is_fence(line: &str) -> bool {
+    parse(line).is_some()
 }
 
 fn closes(open: Fence, fence: Fence, info: &str) -> bool {

@@ -1,8 +1,15 @@
 //! Plain text in mrkdwn.
 
-/// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack.
+use super::invisible::remove_invisible;
+
+/// The number of bytes of a text that are read for each unit of room.
+pub(super) const BYTES_PER_CHAR: usize = 8;
+
+/// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack. What is not seen
+/// is removed.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let text = remove_invisible(text);
     text.chars().for_each(|c| push_escaped(&mut out, c));
     out
 }
@@ -13,36 +20,57 @@ pub(crate) fn utf16_len(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
+/// Returns the number of [`utf16_len`] of an escaped character.
+pub(super) fn escaped_len(c: char) -> usize {
+    match c {
+        '&' => "&amp;".len(),
+        '<' | '>' => "&lt;".len(),
+        c => c.len_utf16(),
+    }
+}
+
 /// Escapes a text like [`escape`], cut to at most `max` [`utf16_len`]; a cut shows as `…` at the
-/// end.
+/// end. No more than the beginning of a long text is read.
 pub(crate) fn escape_and_truncate(text: &str, max: usize) -> String {
-    let whole = escape(text);
-    if utf16_len(&whole) <= max {
-        return whole;
-    }
-    let mut out = String::new();
-    let mut left = max.saturating_sub(1);
-    for c in text.chars() {
-        let mut next = String::new();
-        push_escaped(&mut next, c);
-        let Some(rest) = left.checked_sub(utf16_len(&next)) else {
-            break;
-        };
-        left = rest;
-        out.push_str(&next);
-    }
-    out.truncate(out.trim_end().len());
-    out.push('…');
-    out
+    let (text, cut) = beginning(text, max);
+    truncate(text, cut, max)
 }
 
 /// Escapes and cuts a text like [`escape_and_truncate`], as one line of what a terminal would show.
 pub(crate) fn escape_one_line(text: &str, max: usize) -> String {
-    let words: Vec<_> = clean_terminal_text(text)
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    escape_and_truncate(&words.join(" "), max)
+    let (text, cut) = beginning(text.trim_start(), max);
+    let text = clean_terminal_text(text);
+    let words: Vec<_> = text.split_whitespace().collect();
+    truncate(&words.join(" "), cut, max)
+}
+
+/// Returns the beginning of a text that is to fit into `max`, and whether anything is left out.
+fn beginning(text: &str, max: usize) -> (&str, bool) {
+    let end = text.floor_char_boundary(max.saturating_mul(BYTES_PER_CHAR));
+    (&text[..end], end < text.len())
+}
+
+fn truncate(text: &str, cut: bool, max: usize) -> String {
+    let text = remove_invisible(text);
+    let mut end = 0;
+    let (mut left, mut whole) = (max, !cut);
+    let mut cut_at = 0;
+    for c in text.chars() {
+        let Some(rest) = left.checked_sub(escaped_len(c)) else {
+            whole = false;
+            break;
+        };
+        left = rest;
+        end += c.len_utf8();
+        if left > 0 {
+            cut_at = end;
+        }
+    }
+    if whole {
+        return escape(&text);
+    }
+    let start = escape(&text[..cut_at]);
+    format!("{}…", start.trim_end())
 }
 
 /// Returns the text as a terminal would show it: without ANSI sequences and control characters, and
@@ -57,16 +85,7 @@ fn clean_terminal_line(line: &str) -> String {
     let line = anstream::adapter::strip_str(line).to_string();
     let line = line.trim_end_matches('\r');
     let last = line.rsplit('\r').next().unwrap_or_default();
-    last.chars().filter(|c| is_shown(*c)).collect()
-}
-
-/// Whether a character is shown: neither a control character nor one that changes the direction.
-fn is_shown(c: char) -> bool {
-    match c {
-        '\t' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => false,
-        c => !c.is_control(),
-    }
+    remove_invisible(last).into_owned()
 }
 
 pub(super) fn push_escaped(out: &mut String, c: char) {

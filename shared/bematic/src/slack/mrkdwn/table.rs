@@ -2,6 +2,35 @@
 
 use pulldown_cmark::Alignment;
 
+/// The number of cells in all tables of a text. A text with more of them is shown as it is: the parser
+/// completes each row to the columns of the first one, which makes a cell of half a byte.
+const MAX_CELLS: usize = 8192;
+/// The number of characters that a column is aligned to. A longer cell is neither cut nor aligned: one
+/// cell would widen all others of its column.
+const MAX_COLUMN_WIDTH: usize = 40;
+
+/// Whether the tables of a Markdown text have at most [`MAX_CELLS`] cells, as far as the number of lines
+/// and the widest delimiter row tell.
+pub(super) fn has_few_cells(markdown: &str) -> bool {
+    let columns = markdown.lines().filter_map(delimiter_row_columns).max();
+    let rows = markdown.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    columns.unwrap_or(0).saturating_mul(rows) <= MAX_CELLS
+}
+
+/// Returns the largest number of columns of a line that may be a table's delimiter row, `|--|:-:|`,
+/// within quotes and lists.
+fn delimiter_row_columns(line: &str) -> Option<usize> {
+    let mut columns = 1;
+    for c in line.chars() {
+        match c {
+            '|' => columns += 1,
+            '-' | ':' | ' ' | '\t' | '\r' | '>' | '+' | '*' | '.' | ')' | '0'..='9' => {}
+            _ => return None,
+        }
+    }
+    Some(columns)
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) alignments: Vec<Alignment>,
@@ -33,7 +62,8 @@ impl Table {
 
     fn column_width(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        let lengths = cells.map(|cell| cell.chars().count());
+        lengths.max().unwrap_or(0).min(MAX_COLUMN_WIDTH)
     }
 
     fn render_row(&self, row: &[String], widths: &[usize]) -> String {

@@ -21,8 +21,10 @@ pub(super) struct Writer {
     buffers: Vec<String>,
     /// The open containers; `None` beyond [`MAX_DEPTH`].
     containers: Vec<Option<Container>>,
-    /// The open markers of emphasis; `None` for one that changes nothing.
+    /// The markers of the open emphases; `None` for one that changes nothing.
     markers: Vec<Option<char>>,
+    /// The markers that are open, each once: of emphases in emphases, thousands may change nothing.
+    open_markers: Vec<char>,
     /// Whether a marker was just closed.
     closed: bool,
     /// The length of the text when a marker was opened.
@@ -118,9 +120,10 @@ impl Writer {
     }
 
     pub(super) fn open_emphasis(&mut self, marker: char) {
-        let new = !self.markers.contains(&Some(marker));
+        let new = !self.open_markers.contains(&marker);
         self.markers.push(new.then_some(marker));
         if new {
+            self.open_markers.push(marker);
             self.separate_from_word();
             self.current.push(marker);
             self.opened = self.current.len();
@@ -129,13 +132,14 @@ impl Writer {
 
     pub(super) fn close_emphasis(&mut self) {
         if let Some(marker) = self.markers.pop().flatten() {
+            self.open_markers.pop();
             self.close_marker(marker);
         }
     }
 
     /// Writes a line break. Emphasis does not go over one in Slack: it ends, and begins again.
     pub(super) fn write_line_break(&mut self) {
-        let markers: Vec<_> = self.markers.iter().flatten().copied().collect();
+        let markers = self.open_markers.clone();
         for marker in markers.iter().rev() {
             self.close_marker(*marker);
         }

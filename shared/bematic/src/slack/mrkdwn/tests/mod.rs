@@ -1,6 +1,8 @@
+mod bounds;
+
 use proptest::prelude::*;
 
-use super::{plain::escape_and_truncate, *};
+use super::{invisible::remove_invisible, plain::escape_and_truncate, *};
 
 #[test]
 fn markdown_becomes_mrkdwn() {
@@ -70,6 +72,72 @@ fn a_table_becomes_aligned_columns() {
 }
 
 #[test]
+fn a_table_stays_aligned_however_long_a_cell_is() {
+    let long = "x".repeat(60);
+    assert_eq!(
+        from_markdown(&format!("|a|b|\n|-|-|\n|{long}|c|\n|d|e|")),
+        format!(
+            "```\n{:<40} | b\n{}-+--\n{long} | c\n{:<40} | e\n```",
+            "a",
+            "-".repeat(40),
+            "d"
+        )
+    );
+}
+
+#[test]
+fn a_table_of_too_many_cells_is_shown_as_it_is() {
+    let table = |columns, rows| {
+        let (header, rule) = ("|a".repeat(columns), "|-".repeat(columns));
+        format!("{header}\n{rule}\n{}", "a\n".repeat(rows))
+    };
+    assert!(from_markdown(&table(20, 350)).starts_with("```\na | a | a"));
+    assert!(from_markdown(&table(20, 500)).starts_with("|a|a|a"));
+    assert!(from_markdown(&format!("> {}", table(2000, 4))).starts_with("> |a|a|a"));
+}
+
+#[test]
+fn what_is_not_seen_never_reaches_slack() {
+    let hidden = "a\u{202e}b\u{200b}c\u{2066}d\u{feff}e\u{e0041}f\u{200d}g";
+    assert_eq!(escape(hidden), "abcdefg");
+    assert_eq!(escape_one_line(hidden, 100), "abcdefg");
+    assert_eq!(escape_and_truncate(hidden, 4), "abc…");
+    assert_eq!(clean_terminal_text(hidden), "abcdefg");
+    for markdown in [
+        "{}",
+        "`{}`",
+        "```\n{}\n```",
+        "|{}|\n|-|",
+        "<b>{}</b>",
+        "[{}](https://x.io/{})",
+        "![{}](src/{})",
+        "https://x.io/{}",
+    ] {
+        let text = markdown.replace("{}", hidden);
+        let shown = markdown.replace("{}", "abcdefg");
+        assert_eq!(render_head(&text, 100), from_markdown(&shown), "{markdown}");
+        assert_eq!(from_markdown(&text), from_markdown(&shown), "{markdown}");
+    }
+    // Entities, of which the parser makes characters.
+    for entity in [
+        "&#x202e;",
+        "&#8238;",
+        "&ZeroWidthSpace;",
+        "&rlm;",
+        "&#27;",
+        "&#xE0041;",
+    ] {
+        assert_eq!(from_markdown(&format!("a{entity}b")), "ab", "{entity}");
+        let link = from_markdown(&format!("[a{entity}b](https://x.io/{entity}c)"));
+        assert_eq!(link, "<https://x.io/c|ab>", "{entity}");
+    }
+    // A family of three, and a word of Persian.
+    let whole = "👩\u{200d}👩\u{200d}👧 می\u{200c}خواهم";
+    assert_eq!(render_head(whole, 100), whole);
+    assert_eq!(from_markdown("👩&zwj;💻"), "👩\u{200d}💻");
+}
+
+#[test]
 fn a_terminals_output_becomes_what_it_showed() {
     assert_eq!(clean_terminal_text("\x1b[1;32mok\x1b[0m\tx\x07"), "ok\tx");
     assert_eq!(
@@ -119,6 +187,27 @@ fn a_head_ends_with_a_whole_line() {
         "```\none\ntwo\n```\n…"
     );
     assert_eq!(render_head("0123456789", 5), "0123…");
+}
+
+#[test]
+fn a_code_block_that_is_cut_is_repaired_in_its_containers() {
+    let code = "> - a\n>   ```\n>   one\n>   two\n>   three\n>   ```\n\nend";
+    assert_eq!(
+        render_head(code, 45),
+        "> • a\n> \n>     ```\n>     one\n>     ```\n…"
+    );
+    assert_eq!(
+        render_tail(code, false, 40),
+        "…\n>     ```\n>     three\n>     ```\n\nend"
+    );
+    // A block of one long line is shown as that line's end.
+    assert_eq!(render_tail("```\n0123456789\n```", false, 8), "…\n456789");
+}
+
+#[test]
+fn a_table_that_is_cut_stays_aligned() {
+    let table = "|name|n|\n|-|-|\n|a|1|\n|longer|2|\n|b|3|";
+    assert_eq!(render_tail(table, false, 22), "…\n```\nb      | 3\n```");
 }
 
 #[test]
@@ -185,6 +274,14 @@ proptest! {
         assert_harmless(&from_markdown(&text));
         assert_harmless(&render_tail(&text, true, 100));
         assert_harmless(&render_head(&text, 100));
+    }
+
+    #[test]
+    fn whatever_comes_in_can_be_seen(text in "[\\PC\u{200b}-\u{200f}\u{202a}-\u{202e}\u{e0020}&#x;]{0,40}") {
+        let own = |rendered: String| rendered.replace('\u{200b}', "");
+        for rendered in [from_markdown(&text), render_tail(&text, true, 30), escape(&text)].map(own) {
+            prop_assert_eq!(remove_invisible(&rendered), &*rendered);
+        }
     }
 
     #[test]
