@@ -135,13 +135,8 @@ pub enum AuthError {
     #[error("this connection is bound to another agent; open a new one")]
     AlreadyAuthenticated,
     /// The payload names an agent that the connection is not bound to.
-    #[error("this connection is bound to agent '{bound}', not to '{claimed}'")]
-    AgentMismatch {
-        /// The connection's agent.
-        bound: AgentId,
-        /// The agent in the payload.
-        claimed: AgentId,
-    },
+    #[error("this connection is bound to agent '{0}', not to the one that the message names")]
+    AgentMismatch(AgentId),
     /// A newer connection of the same agent has been bound.
     #[error("a newer connection of agent '{0}' has replaced this one")]
     ConnectionReplaced(AgentId),

@@ -1,9 +1,16 @@
 //! The requests from Slack, parsed into one owned value. Unknown fields are ignored.
 
-use bematic_protocol::ids::{ChannelId, MessageTs, UserId};
+use bematic_protocol::{
+    ids::{ChannelId, MessageTs, UserId},
+    messages::reason_without_value,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::form_urlencoded;
+
+/// The longest id of a mention or a button. Slack's have some 50 characters; SQS takes up to 128 printable ASCII
+/// characters as a de-duplication id.
+const MAX_ID_CHARS: usize = 100;
 
 /// The kind of a request, by the path that it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,18 +94,24 @@ pub(crate) struct ButtonPress {
     pub user_team_id: Option<String>,
 }
 
-/// Why a request from Slack cannot be parsed.
+/// Why a request from Slack cannot be parsed. The text is logged, and quotes nothing of the request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
-    /// Not JSON, or not of the shape that the structs below describe.
+    /// Not JSON, or not of the shape that the structs below describe, for this reason.
     #[error("the body is not what Slack sends: {0}")]
-    Body(#[from] serde_json::Error),
+    Body(String),
     /// A field that this kind of request needs is missing or empty.
     #[error("the request has no {0}")]
     Missing(&'static str),
-    /// A field has a value that is not valid.
+    /// A field has a value that is not valid, for this reason.
     #[error("the request's {0} is not valid: {1}")]
-    Field(&'static str, serde_json::Error),
+    Field(&'static str, String),
+}
+
+impl From<serde_json::Error> for InboundError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Body(reason_without_value(&error.to_string()))
+    }
 }
 
 impl InboundError {
@@ -211,7 +224,7 @@ fn parse_inner_event(body: OuterEvent) -> Result<Inbound, InboundError> {
             Ok(ignored("app_mention by a bot"))
         }
         ("event_callback", Some("app_mention")) => Ok(Inbound::Mention(Mention {
-            event_id: not_empty(&body.event_id, "event_id")?,
+            event_id: checked_id(not_empty(&body.event_id, "event_id")?, "event_id")?,
             channel_id: not_empty(&event.channel, "event.channel")?,
             user_id: not_empty(&event.user, "event.user")?,
             text: deserialize_field(&event.text, "event.text")?,
@@ -294,9 +307,18 @@ fn parse_button_press(kind: &str, payload: &str) -> Result<Inbound, InboundError
         value: pressed.value,
         user_id: payload.user.id,
         channel_id: payload.channel.map(|channel| channel.id),
-        trigger_id: payload.trigger_id.unwrap_or_default(),
+        trigger_id: checked_id(payload.trigger_id.unwrap_or_default(), "trigger_id")?,
         user_team_id: text_of(&payload.user.team_id),
     }))
+}
+
+/// Checks Slack's id of a mention or a pressed button, which becomes an id in SQS.
+fn checked_id(id: String, name: &'static str) -> Result<String, InboundError> {
+    if id.len() > MAX_ID_CHARS || !id.chars().all(|c| c.is_ascii_graphic()) {
+        let reason = format!("it is not up to {MAX_ID_CHARS} printable ASCII characters");
+        return Err(InboundError::Field(name, reason));
+    }
+    Ok(id)
 }
 
 /// Returns the text of a value; `None` for any other value, and for an empty text.
@@ -324,9 +346,9 @@ fn deserialize_field<T: DeserializeOwned>(
     value: &Value,
     name: &'static str,
 ) -> Result<T, InboundError> {
-    T::deserialize(value).map_err(|error| match value {
+    T::deserialize(value).map_err(|error: serde_json::Error| match value {
         Value::Null => InboundError::Missing(name),
-        _ => InboundError::Field(name, error),
+        _ => InboundError::Field(name, reason_without_value(&error.to_string())),
     })
 }
 

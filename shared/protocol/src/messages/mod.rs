@@ -71,7 +71,8 @@ impl TypeSpelling {
     }
 }
 
-/// A message that cannot be parsed or sent. The error's text is written for the agent's owner.
+/// A message that cannot be parsed or sent. The error's text is written for the agent's owner. It
+/// quotes nothing of the message, which may be a key in a place where it does not belong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     /// The text is not JSON.
@@ -81,8 +82,8 @@ pub enum ProtocolError {
     #[error("a message needs id, type, payload and timestamp: {1}")]
     Envelope(Option<MessageId>, String),
     /// No message has this type.
-    #[error("there is no message type '{1}'")]
-    UnknownType(MessageId, String),
+    #[error("there is no message of this type; the types are in the protocol's schema")]
+    UnknownType(MessageId),
     /// The payload does not validate.
     #[error("the payload of {canonical} is not valid: {reason}")]
     Payload {
@@ -128,7 +129,7 @@ impl ProtocolError {
     pub const fn message_id(&self) -> Option<&MessageId> {
         match self {
             Self::Envelope(id, _) => id.as_ref(),
-            Self::UnknownType(id, _) | Self::Payload { id, .. } => Some(id),
+            Self::UnknownType(id) | Self::Payload { id, .. } => Some(id),
             Self::NotJson(_) | Self::Unsendable(..) | Self::TooLarge(..) => None,
         }
     }
@@ -155,10 +156,7 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
     let raw: RawEnvelope = serde_json::from_value(value)
         .map_err(|error| ProtocolError::Envelope(id, reason_without_value(&error.to_string())))?;
     let Some((canonical, spelling)) = TypeSpelling::parse_type(&raw.kind, M::VARIANTS) else {
-        // No further than a type can go: what else is there may be a key.
-        let like_a_type = |c: &char| c.is_ascii_alphabetic() || "_:".contains(*c);
-        let kind = raw.kind.chars().take_while(like_a_type).take(64).collect();
-        return Err(ProtocolError::UnknownType(raw.id, kind));
+        return Err(ProtocolError::UnknownType(raw.id));
     };
     let invalid = |reason: String| ProtocolError::Payload {
         id: raw.id.clone(),
@@ -181,7 +179,7 @@ pub fn decode<M: MessageEnum>(text: &str) -> Result<(Envelope<M>, TypeSpelling),
 
 /// Returns the reason of the parser or the validator without the value that was sent, which may
 /// be a key, and at a length that fits in a SYSTEM_ERROR and a log line.
-fn reason_without_value(reason: &str) -> String {
+pub fn reason_without_value(reason: &str) -> String {
     let expected = reason.rsplit_once(", expected ");
     let rule = expected.map_or_else(|| reason.to_owned(), |(_, it)| format!("expected {it}"));
     printable_start(&rule, 300)

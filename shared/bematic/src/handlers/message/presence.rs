@@ -203,6 +203,5 @@ fn check_agent_id(context: Context<'_>, claimed: &AgentId) -> Result<()> {
     if claimed == bound {
         return Ok(());
     }
-    let (bound, claimed) = (bound.clone(), claimed.clone());
-    Err(AuthError::AgentMismatch { bound, claimed }.into())
+    Err(AuthError::AgentMismatch(bound.clone()).into())
 }

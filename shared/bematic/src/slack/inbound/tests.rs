@@ -272,3 +272,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_id_that_sqs_would_not_take_is_refused() {
+    for id in ["x".repeat(101), "a b".to_owned(), "é".to_owned()] {
+        let event = json!({ "type": "event_callback", "event_id": id, "event": { "type": "app_mention",
+            "user": "U1", "channel": "C1", "text": "x", "ts": "1.2" } });
+        let parsed = parse(Endpoint::Events, event.to_string().as_bytes());
+        assert_eq!(parsed.unwrap_err().code(), "SLACK_FIELD_INVALID", "{id}");
+    }
+}

@@ -4,4 +4,5 @@ mod connect;
 mod dispatch;
 mod message;
 mod notify;
+mod secrets;
 mod webhook;
