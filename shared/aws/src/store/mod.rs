@@ -65,15 +65,22 @@ mod transition;
 mod write;
 
 use aws_sdk_dynamodb::Client;
+use quick_cache::sync::Cache;
 
 pub use self::api_keys::{KeyStore, RevocationOutcome};
-use self::table::Table;
+use self::{keys::Key, table::Table};
+
+/// The number of attempts whose reports are counted.
+const STORED_CACHE_CAPACITY: usize = 4096;
 
 /// Tasks, bulk operations and cards in DynamoDB.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TaskStore {
     tasks: Table,
     agents: Table,
+    /// The number of reports that were stored here since they were last trimmed, by the prefix of
+    /// their keys.
+    stored: Cache<Key, u64>,
 }
 
 impl TaskStore {
@@ -82,6 +89,7 @@ impl TaskStore {
         Self {
             tasks: Table::new(client.clone(), tasks),
             agents: Table::new(client, agents),
+            stored: Cache::new(STORED_CACHE_CAPACITY),
         }
     }
 }

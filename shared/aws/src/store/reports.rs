@@ -1,5 +1,5 @@
-//! Progress reports: an attempt's steps, and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`]
-//! pieces of its output, one item each.
+//! Progress reports: an attempt's newest [`ProgressReport::MAX_KEPT_PER_ATTEMPT`] messages with steps,
+//! and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`] pieces of its output, one item each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -49,6 +49,9 @@ impl Reports for TaskStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.put_report(&keys::progress_report(task, attempt, report), report, now)
+            .await?;
+        let prefix = keys::progress_reports_prefix(task, attempt);
+        self.trim_after_many(prefix, ProgressReport::MAX_KEPT_PER_ATTEMPT)
             .await
     }
 
@@ -70,7 +73,10 @@ impl Reports for TaskStore {
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> Result<(), StoreError> {
         let piece = HashMap::from([("text", &chunk.text)]);
         self.put_report(&keys::chunk(chunk), &piece, now).await?;
-        self.trim_output(chunk).await
+        self.trim_output(chunk).await?;
+        let prefix = keys::chunks_prefix(chunk.task_id, chunk.attempt);
+        self.trim_after_many(prefix, OutputChunk::MAX_KEPT_PER_ATTEMPT)
+            .await
     }
 
     async fn output(
@@ -162,30 +168,44 @@ impl TaskStore {
             ChunkPosition::Time(_)
                 if stable_hash(chunk.message_id.as_str()).is_multiple_of(CHUNKS_PER_TRIM) =>
             {
-                self.delete_by_keys(self.find_surplus_chunks(task, attempt).await?)
-                    .await
+                let prefix = keys::chunks_prefix(task, attempt);
+                self.trim(&prefix, OutputChunk::MAX_KEPT_PER_ATTEMPT).await
             }
             ChunkPosition::Seq(_) | ChunkPosition::Time(_) => Ok(()),
         }
     }
 
-    async fn find_surplus_chunks(
-        &self,
-        task: TaskId,
-        attempt: Attempt,
-    ) -> Result<Vec<Key>, StoreError> {
-        let query = self
-            .tasks
-            .newest_first_query(&keys::chunks_prefix(task, attempt));
+    /// Trims the items of an attempt when this environment has stored as many as are kept. The agent
+    /// chooses the numbers, ids and times of its messages, but not how many are counted here. For
+    /// most agents it costs one query in a thousand pieces.
+    async fn trim_after_many(&self, prefix: Key, kept: u64) -> Result<(), StoreError> {
+        let stored = self.stored.get(&prefix).unwrap_or_default() + 1;
+        if stored < kept {
+            self.stored.insert(prefix, stored);
+            return Ok(());
+        }
+        self.trim(&prefix, kept).await?;
+        self.stored.remove(&prefix);
+        Ok(())
+    }
+
+    /// Deletes the items of a prefix beyond the newest, found by a query: at most as many as are kept,
+    /// so that the work is bounded.
+    async fn trim(&self, prefix: &Key, kept: u64) -> Result<(), StoreError> {
+        let query = self.tasks.newest_first_query(prefix);
+        let query = query.projection_expression("pk, sk");
         let mut items = query.into_paginator().items().send();
         let (mut seen, mut old) = (0, Vec::new());
         while let Some(item) = items.try_next().await.map_err(call_error("Query"))? {
             seen += 1;
-            if seen > OutputChunk::MAX_KEPT_PER_ATTEMPT {
+            if seen > kept {
                 old.push(item_key(&item)?);
             }
+            if seen == 2 * kept {
+                break;
+            }
         }
-        Ok(old)
+        self.delete_by_keys(old).await
     }
 
     async fn delete_by_keys(&self, keys: Vec<Key>) -> Result<(), StoreError> {

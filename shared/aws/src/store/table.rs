@@ -60,9 +60,23 @@ impl Table {
         &self,
         keys: &[Key],
     ) -> Result<BTreeMap<Key, Result<R, StoreError>>, StoreError> {
-        let calls = keys
-            .chunks(BATCH_GET_LIMIT)
-            .map(|chunk| batch_get_chunk(&self.client, chunk.iter().map(|key| (self, key)), false));
+        self.batch_get(keys, false).await
+    }
+
+    /// Returns the records of these keys, which are different, as [`Self::find_by_keys`] does, read
+    /// consistently or not.
+    pub(super) async fn batch_get<R: DeserializeOwned>(
+        &self,
+        keys: &[Key],
+        consistent: bool,
+    ) -> Result<BTreeMap<Key, Result<R, StoreError>>, StoreError> {
+        let calls = keys.chunks(BATCH_GET_LIMIT).map(|chunk| {
+            batch_get_chunk(
+                &self.client,
+                chunk.iter().map(|key| (self, key)),
+                consistent,
+            )
+        });
         let found = try_join_all(calls).await?.into_iter().flatten();
         Ok(found.map(|(key, item)| (key, parse_record(item))).collect())
     }

@@ -1,6 +1,9 @@
 //! Tasks: their records, specifications, results, late reports and cards.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bematic::{
@@ -69,6 +72,12 @@ impl TaskStore {
 impl Tasks for TaskStore {
     async fn find(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.tasks.find(&keys::task(id)).await
+    }
+
+    async fn find_all(&self, ids: &BTreeSet<TaskId>) -> Result<Vec<Task>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| keys::task(*id)).collect();
+        let found = self.tasks.batch_get(&keys, true).await?;
+        found.into_values().collect()
     }
 
     async fn find_with_breaker(

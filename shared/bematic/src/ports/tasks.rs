@@ -1,6 +1,8 @@
 //! Ports to the stored tasks and the records that belong to a task, the records of cards, and the
 //! bulk operations.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use bematic_protocol::{
     ids::{AgentId, Attempt, BatchId, CardSubject, ChannelId, ConnectionId, MessageTs, TaskId},
@@ -86,6 +88,8 @@ pub const MAX_WAITING_COUNTED: usize = 100;
 pub trait Tasks: Send + Sync {
     /// Returns the task.
     async fn find(&self, id: TaskId) -> StoreResult<Option<Task>>;
+    /// Returns those of the tasks that exist, as they are now: a call for each 100.
+    async fn find_all(&self, ids: &BTreeSet<TaskId>) -> StoreResult<Vec<Task>>;
     /// Returns the task, and the circuit breaker of the agent that reports on it.
     async fn find_with_breaker(
         &self,
@@ -170,7 +174,8 @@ pub trait Deadlines: Send + Sync {
 /// The progress reports of running tasks: steps and output.
 #[async_trait]
 pub trait Reports: Send + Sync {
-    /// Stores a progress report; a repeated message is stored once.
+    /// Stores a progress report; a repeated message is stored once. Now and then it costs calls that
+    /// remove the reports beyond [`crate::task::ProgressReport::MAX_KEPT_PER_ATTEMPT`].
     async fn add_progress_report(
         &self,
         task: TaskId,
@@ -186,7 +191,8 @@ pub trait Reports: Send + Sync {
         limit: usize,
     ) -> StoreResult<Vec<ProgressReport>>;
     /// Stores a chunk of output; a repeated message is stored once. Every hundredth chunk costs
-    /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_KEPT_PER_ATTEMPT`].
+    /// calls that remove the chunks beyond [`crate::task::OutputChunk::MAX_KEPT_PER_ATTEMPT`], and
+    /// every thousandth in an environment does, whatever the positions are.
     async fn add_chunk(&self, chunk: &OutputChunk, now: Timestamp) -> StoreResult<()>;
     /// Returns the newest output: at least `bytes`, if there is as much.
     async fn output(&self, task: TaskId, attempt: Attempt, bytes: usize)

@@ -11,6 +11,7 @@ mod transition;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) use self::policy::REPORTS_TAKEN_AFTER_END;
 use self::policy::{MAX_MOVE_CHECK_INTERVAL, MOVE_CHECK_AFTER, TaskTerms};
 pub use self::{
     policy::{FLUSH_INTERVAL, FlushInterval, SHOWN_WITHIN, TaskPolicy},
@@ -187,6 +188,13 @@ impl Task {
                 self.state,
                 TaskState::Processing { attempt: held, cancel: None, .. } if held == attempt
             )
+    }
+
+    /// Whether steps and output of an attempt are still stored: it is the one that runs, or the task
+    /// has changed a short while ago ([`REPORTS_TAKEN_AFTER_END`]).
+    pub(crate) fn takes_reports_of(&self, attempt: Attempt, now: Timestamp) -> bool {
+        self.state.held_attempt() == Some(attempt)
+            || now.since(self.updated_at) <= REPORTS_TAKEN_AFTER_END
     }
 
     /// Whether the lease is the one that began with the attempt: no timer message was sent for it.

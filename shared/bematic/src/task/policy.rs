@@ -27,6 +27,10 @@ impl std::fmt::Display for FlushInterval {
 /// The time after which a refresh is enqueued again for a change that Slack does not show.
 pub const SHOWN_WITHIN: Duration = Duration::from_mins(1);
 
+/// The time after the end of an attempt for which steps and output of it are stored: longer than
+/// messages are on their way, and no longer, since an agent is not trusted to stop.
+pub(crate) const REPORTS_TAKEN_AFTER_END: Duration = Duration::from_mins(5);
+
 /// The time after which a waiting task that may be moved is checked for a better agent.
 pub(crate) const MOVE_CHECK_AFTER: Duration = Duration::from_mins(1);
 

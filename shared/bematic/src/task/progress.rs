@@ -26,6 +26,10 @@ pub struct ProgressReport {
 }
 
 impl ProgressReport {
+    /// The number of reports that are kept of an attempt, the newest: Slack shows the last
+    /// [`Progress::MAX_STEPS_SHOWN`] steps.
+    pub const MAX_KEPT_PER_ATTEMPT: u64 = 250;
+
     /// Creates a report from a message and its envelope.
     pub fn new(message_id: MessageId, sent_at: Timestamp, progress: TaskProgress) -> Self {
         let steps = progress.steps.unwrap_or_default();

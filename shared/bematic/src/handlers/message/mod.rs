@@ -69,6 +69,8 @@ pub struct MessageRouter {
     senders: Cache<ConnectionId, SenderIdentity>,
     /// The time at which a sign of life was last recorded over a connection.
     signs_of_life: Cache<ConnectionId, Timestamp>,
+    /// The time at which tasks that an agent named over a connection were last looked up.
+    lookups: Cache<ConnectionId, Timestamp>,
 }
 
 impl MessageRouter {
@@ -78,6 +80,7 @@ impl MessageRouter {
             transitions: Transitions::new(ports.clone()),
             senders: Cache::new(CONNECTION_CACHE_CAPACITY),
             signs_of_life: Cache::new(CONNECTION_CACHE_CAPACITY),
+            lookups: Cache::new(CONNECTION_CACHE_CAPACITY),
             ports,
         }
     }

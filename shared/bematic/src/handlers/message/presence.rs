@@ -1,7 +1,7 @@
 //! The messages HEARTBEAT_PING, HEARTBEAT_PONG and AGENT_STATUS: the signs of life of agents, and
 //! the tasks that they name.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bematic_protocol::{
     ids::{AgentId, TaskId},
@@ -10,7 +10,6 @@ use bematic_protocol::{
     },
     time::Timestamp,
 };
-use futures::future::try_join_all;
 use tracing::{info, warn};
 
 use super::{
@@ -23,6 +22,13 @@ use crate::{
     ports::HeartbeatContent,
     task::TaskEvent,
 };
+
+/// The number of tasks that an agent names and does not hold that are looked up: more than it can have
+/// from before, and no more than one call.
+const MAX_UNHELD_LOOKUPS: usize = 100;
+
+/// The time for which tasks that an agent names are not looked up again: that of a heartbeat.
+const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The time for which a sign of life that was recorded here is not recorded again.
 const MIN_RECORD_INTERVAL: Duration = Duration::from_secs(40);
@@ -55,7 +61,7 @@ impl MessageRouter {
     }
 
     /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is online;
-    /// one for each task that it names, and more for each that it holds and does not name.
+    /// one that looks up the tasks that it names, and more for each that it holds and does not name.
     pub(super) async fn handle_agent_status(
         &self,
         context: Context<'_>,
@@ -79,7 +85,13 @@ impl MessageRouter {
             let named = &status.active_tasks;
             self.shorten_missing_task_leases(&agent, named, context)
                 .await?;
-            answers = self.cancel_messages(&agent, named.iter()).await?;
+            let held: BTreeSet<_> = agent.held_tasks().collect();
+            let (own, others): (Vec<_>, Vec<_>) = named.iter().partition(|it| held.contains(it));
+            let others = others.into_iter().take(MAX_UNHELD_LOOKUPS);
+            let named = own.into_iter().chain(others);
+            answers = self
+                .cancel_messages(&agent, named.copied().collect(), context)
+                .await?;
         }
         // The first message of a connection has the queue dispatched anyway.
         let is_first = is_early && !sender.is_recorded;
@@ -142,26 +154,31 @@ impl MessageRouter {
             self.shorten_missing_task_leases(&agent, named, context)
                 .await?;
             // The agent is sent TASK_CANCEL for tasks that it still holds when they are cancelled.
-            let held: Vec<_> = agent.held_tasks().collect();
-            let other = named.iter().filter(|task| !held.contains(task));
-            stop = self.cancel_messages(&agent, other).await?;
+            let held: BTreeSet<_> = agent.held_tasks().collect();
+            let others = named.iter().copied().filter(|task| !held.contains(task));
+            let others = others.take(MAX_UNHELD_LOOKUPS).collect();
+            stop = self.cancel_messages(&agent, others, context).await?;
         }
         self.signs_of_life.insert(connection.clone(), context.now);
         Ok(stop)
     }
 
-    /// Returns TASK_CANCEL for those of the agent's tasks that it has to stop: the first one may
-    /// have been lost. One call for each task.
+    /// Returns TASK_CANCEL for those of the tasks that the agent has to stop: the first one may have
+    /// been lost. A call for each 100 tasks, but none if tasks were looked up a short while ago.
     async fn cancel_messages(
         &self,
         agent: &Agent,
-        named: impl Iterator<Item = &TaskId>,
+        tasks: BTreeSet<TaskId>,
+        context: Context<'_>,
     ) -> Result<Vec<CloudMessage>> {
-        let tasks = try_join_all(named.map(|task| self.ports.tasks.find(*task))).await?;
-        let own = tasks
-            .iter()
-            .flatten()
-            .filter(|task| task.is_known_to(&agent.id));
+        let (connection, now) = (&context.sender.connection, context.now);
+        let last = self.lookups.get(connection);
+        if tasks.is_empty() || last.is_some_and(|at| now.since(at) < MIN_LOOKUP_INTERVAL) {
+            return Ok(Vec::new());
+        }
+        let tasks = self.ports.tasks.find_all(&tasks).await?;
+        self.lookups.insert(connection.clone(), now);
+        let own = tasks.iter().filter(|task| task.is_known_to(&agent.id));
         Ok(own
             .filter_map(|task| cancel_message(task, &agent.id))
             .collect())

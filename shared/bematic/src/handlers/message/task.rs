@@ -73,6 +73,9 @@ impl MessageRouter {
         let (attempt, answers) = self
             .check_or_start_attempt(context, task_id, message.attempt)
             .await?;
+        let Some(attempt) = attempt else {
+            return Ok(answers);
+        };
         let report = ProgressReport::new(context.message_id.clone(), context.sent_at, message);
         self.ports
             .reports
@@ -92,6 +95,9 @@ impl MessageRouter {
         let (attempt, answers) = self
             .check_or_start_attempt(context, task_id, message.attempt)
             .await?;
+        let Some(attempt) = attempt else {
+            return Ok(answers);
+        };
         let chunk = OutputChunk::new(
             context.message_id.clone(),
             context.sent_at,
@@ -105,18 +111,21 @@ impl MessageRouter {
 
     /// Returns the attempt of a report, after checking that the agent holds it: a report shows as
     /// well as an acknowledgement that the agent has accepted the task. The answer is TASK_CANCEL
-    /// if the task was cancelled or moved.
+    /// if the task was cancelled or moved. `None` if the attempt ended some time ago, so that the
+    /// report is not to be stored.
     async fn check_or_start_attempt(
         &self,
         context: Context<'_>,
         task_id: TaskId,
         claimed: Option<Attempt>,
-    ) -> Result<(Attempt, Vec<CloudMessage>)> {
+    ) -> Result<(Option<Attempt>, Vec<CloudMessage>)> {
         let (agent, now) = (&context.sender.agent_id, context.now);
         if let Some(attempt) = claimed
-            && self.transitions.is_known_running(task_id, attempt, agent)
+            && self
+                .transitions
+                .is_known_running(task_id, attempt, agent, now)
         {
-            return Ok((attempt, Vec::new()));
+            return Ok((Some(attempt), Vec::new()));
         }
         let event = TaskEvent::Started {
             attempt: claimed,
@@ -142,7 +151,14 @@ impl MessageRouter {
         let attempt = claimed
             .or_else(|| task.last_attempt_of(agent))
             .ok_or_else(not_held)?;
-        Ok((attempt, cancel_message(&task, agent).into_iter().collect()))
+        let cancel = cancel_message(&task, agent);
+        if task.takes_reports_of(attempt, now) {
+            Ok((Some(attempt), cancel.into_iter().collect()))
+        } else if let Some(cancel) = cancel {
+            Ok((None, vec![cancel]))
+        } else {
+            Err(not_held().into())
+        }
     }
 
     /// Enqueues a refresh of the card, with the time after the report was written.

@@ -17,7 +17,9 @@ use crate::{
     breaker::{self, Breaker, BreakerEvent, Transition, Verdict},
     error::{AuthError, Result, TaskError},
     ports::{AttachedRecord, BreakerChange, Ports, TransitionWritten, Written},
-    task::{Completion, FlushInterval, LateReport, Task, TaskEvent, Unchanged},
+    task::{
+        Completion, FlushInterval, LateReport, REPORTS_TAKEN_AFTER_END, Task, TaskEvent, Unchanged,
+    },
 };
 
 /// The number of tries of an optimistic write, after which a late report or a change of a breaker
@@ -48,7 +50,8 @@ pub(super) type Decision = Result<(Task, Option<BreakerEvent>), Unchanged>;
 /// was just read.
 pub(super) struct Transitions {
     ports: Arc<Ports>,
-    tasks: Cache<TaskId, Task>,
+    /// The tasks, and the time at which each was read or written.
+    tasks: Cache<TaskId, (Task, Timestamp)>,
     breakers: Cache<AgentId, Breaker>,
     /// The flush interval in which a refresh of a task's card was last enqueued.
     refreshed: Cache<TaskId, FlushInterval>,
@@ -78,15 +81,29 @@ impl Transitions {
     async fn read_task_and_breaker(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
         let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
         let task = task.ok_or(TaskError::UnknownTask(id))?;
-        self.tasks.insert(id, task.clone());
+        self.cache_task(&task);
         self.breakers.insert(agent.clone(), breaker);
         Ok(task)
     }
 
-    /// Whether the agent runs the attempt, as far as this environment has cached.
-    pub(super) fn is_known_running(&self, task: TaskId, attempt: Attempt, agent: &AgentId) -> bool {
+    fn cache_task(&self, task: &Task) {
+        let now = self.ports.clock.now();
+        self.tasks.insert(task.id, (task.clone(), now));
+    }
+
+    /// Whether the agent runs the attempt, as far as this environment has cached within
+    /// [`REPORTS_TAKEN_AFTER_END`]. The task may have ended in another environment.
+    pub(super) fn is_known_running(
+        &self,
+        task: TaskId,
+        attempt: Attempt,
+        agent: &AgentId,
+        now: Timestamp,
+    ) -> bool {
         let cached = self.tasks.get(&task);
-        cached.is_some_and(|task| task.runs_uncancelled(attempt, agent))
+        cached.is_some_and(|(task, at)| {
+            task.runs_uncancelled(attempt, agent) && now.since(at) < REPORTS_TAKEN_AFTER_END
+        })
     }
 
     /// Applies an event of an agent to its task (a report, or the failure to send the task to it):
@@ -119,7 +136,8 @@ impl Transitions {
         let decide = self.decision_function(Some(agent), event, now);
         let has_effect =
             |task: &Task| is_current(task) && task.is_known_to(agent) && decide(task).is_ok();
-        let task = match self.tasks.get(&id).filter(has_effect) {
+        let cached = self.tasks.get(&id).map(|(task, _)| task);
+        let task = match cached.filter(has_effect) {
             Some(task) => task,
             None => self.read_agent_task(agent, id).await?,
         };
@@ -228,7 +246,7 @@ impl Transitions {
             .write_transition(before, after, record, change, key)
             .await?;
         if written == TransitionWritten::Done {
-            self.tasks.insert(after.id, after.clone());
+            self.cache_task(after);
             if let Some(change) = change {
                 self.breakers
                     .insert(before.agent_id.clone(), change.after.clone());

@@ -5,4 +5,5 @@ mod dispatch;
 mod message;
 mod notify;
 mod secrets;
+mod trust;
 mod webhook;
