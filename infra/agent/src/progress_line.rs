@@ -335,4 +335,36 @@ mod tests {
             prop_assert_eq!(output, text.replace(PREFIX, "#"));
         }
     }
+
+    /// Any output is read without a panic, none of it is lost or held back for long, and a line counts
+    /// only with the run's prefix.
+    #[test]
+    fn fuzz_progress_lines() {
+        let words = [
+            "::bematic ",
+            "::bematic-n1 ",
+            "::bematic-n1",
+            "{\"step\":\"x\"}\n",
+            "{\"progress\":1e999}\n",
+            "{\"result\":",
+            "\"fault\":\"task\"",
+            "[[[[",
+            "\n::bematic-n1 {",
+        ];
+        let output = (bematic_fuzz::text(&words), 1_usize..9, proptest::bool::ANY);
+        bematic_fuzz::fuzz(&output, |(text, size, accepts_plain)| {
+            let (output, declared, malformed, plain) = read_all(&text, size, accepts_plain);
+            let without_prefix = text.replace('#', PREFIX).replace(PREFIX, "#");
+            if declared.is_empty() {
+                prop_assert_eq!(&output, &without_prefix);
+            }
+            prop_assert!(output.len() <= without_prefix.len());
+            let lines = without_prefix.matches('#').count();
+            let plain_lines = without_prefix.matches(PLAIN_PREFIX).count();
+            prop_assert!(declared.len() + malformed <= lines + plain_lines);
+            prop_assert!(accepts_plain || declared.len() + malformed <= lines);
+            prop_assert!(plain <= plain_lines);
+            Ok(())
+        });
+    }
 }

@@ -13,6 +13,8 @@ pub mod breaker;
 pub mod command;
 pub mod dead_letter;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod handlers;
 pub mod ports;
 pub mod secret;

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod functions;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
 mod permissions;

@@ -430,3 +430,89 @@ fn measurements_are_rounded_to_what_can_be_stored() {
     };
     assert_eq!(progress.progress, Some(0.0));
 }
+
+/// Asserts of any text that it is parsed or refused: an error is short, can be printed and quotes nothing
+/// of the text, and what was parsed can be written and parsed again.
+fn assert_decodes<M: MessageEnum + PartialEq + std::fmt::Debug>(
+    text: &str,
+) -> Result<(), TestCaseError> {
+    match decode::<M>(text) {
+        Err(error) => {
+            let shown = error.to_string();
+            prop_assert!(
+                shown.len() < 1000 && !shown.contains(char::is_control),
+                "{shown:?}"
+            );
+            prop_assert!(!shown.contains("s3cret"), "{shown:?}");
+        }
+        Ok((envelope, spelling)) => {
+            // Escaped, a message may be longer than it was.
+            if let Ok(written) = envelope.encode(spelling) {
+                prop_assert_eq!(decode::<M>(&written), Ok((envelope, spelling)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns examples of messages that carry a secret wherever a text is allowed.
+fn examples() -> Vec<Value> {
+    let messages = minimal()
+        .into_iter()
+        .flat_map(|(canonical, colons, payload)| {
+            [canonical, colons].map(|kind| {
+            json!({ "id": "m1", "type": kind, "payload": payload, "timestamp": 1, "x": "s3cret" })
+        })
+        });
+    let secret = json!("s3cret");
+    let full = [
+        (
+            "TASK_COMPLETE",
+            json!({ "taskId": TASK, "attempt": 1, "result": secret, "sessionId": secret,
+            "inputTokens": 1, "estimatedCost": 0.5, "filesChanged": [secret], "commandsRun": [secret],
+            "attachmentResults": { "a": secret }, "model": secret }),
+        ),
+        (
+            "TASK_PROGRESS",
+            json!({ "taskId": TASK, "progress": 5, "message": secret, "steps": [secret],
+            "type": "tool_use", "timestamp": 1 }),
+        ),
+        (
+            "AGENT_STATUS",
+            json!({ "agentId": "a", "status": "busy", "activeTasks": [TASK], "capacity": 3,
+            "version": secret, "resourceStatus": { "healthScore": 1, "memoryUsagePercent": 2,
+            "cpuUsagePercent": 3, "canAcceptTasks": true } }),
+        ),
+        (
+            "TASK_SUBMIT",
+            json!({ "taskId": TASK, "projectId": secret, "botName": "b", "command": "run",
+            "prompt": secret, "systemPrompt": "", "localPath": "/", "model": "m", "maxBudget": 1,
+            "allowedTools": [secret], "slackContext": { "channelId": "C1", "threadTs": null,
+            "userId": "U1" } }),
+        ),
+        (
+            "AUTH_RESPONSE",
+            json!({ "success": false, "error": secret }),
+        ),
+        (
+            "SYSTEM_ERROR",
+            json!({ "code": "X", "message": secret, "messageId": "m" }),
+        ),
+    ];
+    let full = full.map(
+        |(kind, payload)| json!({ "id": "m1", "type": kind, "payload": payload, "timestamp": 1 }),
+    );
+    messages.chain(full).collect()
+}
+
+#[test]
+fn fuzz_the_agents_messages() {
+    let texts = bematic_fuzz::json_like(examples(), &["s3cret"; 8]);
+    bematic_fuzz::fuzz(&texts, |text| assert_decodes::<AgentMessage>(&text));
+}
+
+#[test]
+fn fuzz_the_clouds_messages() {
+    let texts = bematic_fuzz::json_like(examples(), &["s3cret"; 8]);
+    bematic_fuzz::fuzz(&texts, |text| assert_decodes::<CloudMessage>(&text));
+}
