@@ -336,8 +336,8 @@ mod tests {
         }
     }
 
-    /// Any output is read without a panic, none of it is lost or held back for long, and a line counts
-    /// only with the run's prefix.
+    /// Any output is read without a panic, none of it is lost or held back for long, and a line
+    /// counts only with the run's prefix.
     #[test]
     fn fuzz_progress_lines() {
         let words = [

@@ -1,8 +1,9 @@
-//! Fuzzing as plain tests: [`fuzz`] runs a test on generated input for some seconds, which a failure
-//! shrinks. It needs neither a nightly compiler nor a program of its own: the input is made of what
-//! means something to the parser under test, by proptest, which the tests use anyway.
+//! Fuzzing as plain tests: [`fuzz`] runs a test on generated input for some seconds, which a
+//! failure shrinks. It needs neither a nightly compiler nor a program of its own: the input is made
+//! of what means something to the parser under test, by proptest, which the tests use anyway.
 //!
-//! `BEMATIC_FUZZ_SECONDS` sets the time of each target: a developer's run takes half a second, CI 20 s.
+//! `BEMATIC_FUZZ_SECONDS` sets the time of each target: a developer's run takes half a second, CI
+//! 20 s.
 
 use std::{
     env,
@@ -61,8 +62,8 @@ fn budget() -> Duration {
     Duration::try_from_secs_f64(seconds.unwrap_or(DEFAULT_SECONDS)).unwrap_or_default()
 }
 
-/// Generates texts of up to some 200 characters: of what means something to a parser, a terminal, Slack
-/// or Markdown, of any other characters, and of these `words`.
+/// Generates texts of up to some 200 characters: of what means something to a parser, a terminal,
+/// Slack or Markdown, of any other characters, and of these `words`.
 pub fn text(words: &[&str]) -> impl Strategy<Value = String> + use<> {
     let mut known: Vec<String> = [
         "",
@@ -132,8 +133,9 @@ pub fn text(words: &[&str]) -> impl Strategy<Value = String> + use<> {
     ]
 }
 
-/// Generates texts that are nearly JSON objects like the `examples`: some values are replaced, some are
-/// removed, and now and then a character of the text is replaced. The values are made of `words`, too.
+/// Generates texts that are nearly JSON objects like the `examples`: some values are replaced, some
+/// are removed, and now and then a character of the text is replaced. The values are made of
+/// `words`, too.
 pub fn json_like(examples: Vec<Value>, words: &[&str]) -> impl Strategy<Value = String> + use<> {
     let value = prop_oneof![
         select(vec![

@@ -175,8 +175,8 @@ pub enum StoreError {
         /// The SDK's error.
         source: Source,
     },
-    /// DynamoDB refuses a value that was to be written, however often it is sent. The text is for the
-    /// sender too; the SDK's error, which may quote the value, is only the source.
+    /// DynamoDB refuses a value that was to be written, however often it is sent. The text is for
+    /// the sender too; the SDK's error, which may quote the value, is only the source.
     #[error(
         "a value is too large or not of a form that can be stored; send the message without it"
     )]

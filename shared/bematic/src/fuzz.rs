@@ -1,4 +1,5 @@
-//! Fuzz targets of the pure modules: no input makes them panic, and what comes out keeps its promises.
+//! Fuzz targets of the pure modules: no input makes them panic, and what comes out keeps its
+//! promises.
 
 use bematic_fuzz::{fuzz, json_like, text};
 use proptest::prelude::*;

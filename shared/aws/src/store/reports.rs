@@ -1,5 +1,5 @@
-//! Progress reports: an attempt's newest [`ProgressReport::MAX_KEPT_PER_ATTEMPT`] messages with steps,
-//! and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`] pieces of its output, one item each.
+//! Progress reports: an attempt's newest [`ProgressReport::MAX_KEPT_PER_ATTEMPT`] messages with
+//! steps, and the newest [`OutputChunk::MAX_KEPT_PER_ATTEMPT`] pieces of its output, one item each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -32,7 +32,8 @@ const CHUNKS_PER_TRIM: u32 = 100;
 /// The most requests of one BatchWriteItem (DynamoDB's limit).
 const BATCH_WRITE_LIMIT: usize = 25;
 
-/// The time-to-live of a progress report or a piece of output, which is [`REPORT_TTL`] after it was received.
+/// The time-to-live of a progress report or a piece of output, which is [`REPORT_TTL`] after it was
+/// received.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Expiry {
@@ -175,9 +176,9 @@ impl TaskStore {
         }
     }
 
-    /// Trims the items of an attempt when this environment has stored as many as are kept. The agent
-    /// chooses the numbers, ids and times of its messages, but not how many are counted here. For
-    /// most agents it costs one query in a thousand pieces.
+    /// Trims the items of an attempt when this environment has stored as many as are kept. The
+    /// agent chooses the numbers, ids and times of its messages, but not how many are counted here.
+    /// For most agents it costs one query in a thousand pieces.
     async fn trim_after_many(&self, prefix: Key, kept: u64) -> Result<(), StoreError> {
         let stored = self.stored.get(&prefix).unwrap_or_default() + 1;
         if stored < kept {
@@ -189,8 +190,8 @@ impl TaskStore {
         Ok(())
     }
 
-    /// Deletes the items of a prefix beyond the newest, found by a query: at most as many as are kept,
-    /// so that the work is bounded.
+    /// Deletes the items of a prefix beyond the newest, found by a query: at most as many as are
+    /// kept, so that the work is bounded.
     async fn trim(&self, prefix: &Key, kept: u64) -> Result<(), StoreError> {
         let query = self.tasks.newest_first_query(prefix);
         let query = query.projection_expression("pk, sk");

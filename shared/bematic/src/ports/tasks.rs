@@ -101,8 +101,8 @@ pub trait Tasks: Send + Sync {
     /// Returns the task's result.
     async fn completion(&self, id: TaskId) -> StoreResult<Option<Completion>>;
     /// Stores a new task, its specification and its place in the queue, once per `request` (Slack's
-    /// id of the operator's request), if its agent exists, and, with an `hourly_limit`, if the person
-    /// who requests it has created fewer tasks in this hour of the clock.
+    /// id of the operator's request), if its agent exists, and, with an `hourly_limit`, if the
+    /// person who requests it has created fewer tasks in this hour of the clock.
     async fn create(
         &self,
         task: &Task,
@@ -174,8 +174,8 @@ pub trait Deadlines: Send + Sync {
 /// The progress reports of running tasks: steps and output.
 #[async_trait]
 pub trait Reports: Send + Sync {
-    /// Stores a progress report; a repeated message is stored once. Now and then it costs calls that
-    /// remove the reports beyond [`crate::task::ProgressReport::MAX_KEPT_PER_ATTEMPT`].
+    /// Stores a progress report; a repeated message is stored once. Now and then it costs calls
+    /// that remove the reports beyond [`crate::task::ProgressReport::MAX_KEPT_PER_ATTEMPT`].
     async fn add_progress_report(
         &self,
         task: TaskId,

@@ -8,8 +8,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::form_urlencoded;
 
-/// The longest id of a mention or a button. Slack's have some 50 characters; SQS takes up to 128 printable ASCII
-/// characters as a de-duplication id.
+/// The longest id of a mention or a button. Slack's have some 50 characters; SQS takes up to 128
+/// printable ASCII characters as a de-duplication id.
 const MAX_ID_CHARS: usize = 100;
 
 /// The kind of a request, by the path that it was sent to.
@@ -94,7 +94,8 @@ pub(crate) struct ButtonPress {
     pub user_team_id: Option<String>,
 }
 
-/// Why a request from Slack cannot be parsed. The text is logged, and quotes nothing of the request.
+/// Why a request from Slack cannot be parsed. The text is logged, and quotes nothing of the
+/// request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InboundError {
     /// Not JSON, or not of the shape that the structs below describe, for this reason.

@@ -190,8 +190,8 @@ impl Task {
             )
     }
 
-    /// Whether steps and output of an attempt are still stored: it is the one that runs, or the task
-    /// has changed a short while ago ([`REPORTS_TAKEN_AFTER_END`]).
+    /// Whether steps and output of an attempt are still stored: it is the one that runs, or the
+    /// task has changed a short while ago ([`REPORTS_TAKEN_AFTER_END`]).
     pub(crate) fn takes_reports_of(&self, attempt: Attempt, now: Timestamp) -> bool {
         self.state.held_attempt() == Some(attempt)
             || now.since(self.updated_at) <= REPORTS_TAKEN_AFTER_END

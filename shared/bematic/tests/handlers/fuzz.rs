@@ -1,5 +1,6 @@
-//! Fuzz targets of the functions that the outside reaches, over the production adapters: Slack's requests
-//! and agents' messages. No input makes a function panic or fail as if Bematic were the cause.
+//! Fuzz targets of the functions that the outside reaches, over the production adapters: Slack's
+//! requests and agents' messages. No input makes a function panic or fail as if Bematic were the
+//! cause.
 
 use bematic::{
     handlers::webhook::{Request, Webhook},

@@ -23,8 +23,8 @@ use crate::{
     task::TaskEvent,
 };
 
-/// The number of tasks that an agent names and does not hold that are looked up: more than it can have
-/// from before, and no more than one call.
+/// The number of tasks that an agent names and does not hold that are looked up: more than it can
+/// have from before, and no more than one call.
 const MAX_UNHELD_LOOKUPS: usize = 100;
 
 /// The time for which tasks that an agent names are not looked up again: that of a heartbeat.
@@ -60,8 +60,9 @@ impl MessageRouter {
             .await
     }
 
-    /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is online;
-    /// one that looks up the tasks that it names, and more for each that it holds and does not name.
+    /// Handles AGENT_STATUS: one call, and one that has the queue dispatched if the agent is
+    /// online; one that looks up the tasks that it names, and more for each that it holds and does
+    /// not name.
     pub(super) async fn handle_agent_status(
         &self,
         context: Context<'_>,
@@ -163,8 +164,9 @@ impl MessageRouter {
         Ok(stop)
     }
 
-    /// Returns TASK_CANCEL for those of the tasks that the agent has to stop: the first one may have
-    /// been lost. A call for each 100 tasks, but none if tasks were looked up a short while ago.
+    /// Returns TASK_CANCEL for those of the tasks that the agent has to stop: the first one may
+    /// have been lost. A call for each 100 tasks, but none if tasks were looked up a short while
+    /// ago.
     async fn cancel_messages(
         &self,
         agent: &Agent,

@@ -168,11 +168,11 @@ impl MessageRouter {
             .await
     }
 
-    /// Handles a terminal message: a transaction and a message to the dispatcher; one more read where
-    /// this environment has not cached the task, or the request to cancel that TASK_CANCELLED
+    /// Handles a terminal message: a transaction and a message to the dispatcher; one more read
+    /// where this environment has not cached the task, or the request to cancel that TASK_CANCELLED
     /// answers. A message that changes nothing is confirmed too, or the agent would repeat it for
-    /// ever; one about a task that the agent does not hold is also answered with an error. A message
-    /// of an attempt that is over is stored, and the card shows it as late.
+    /// ever; one about a task that the agent does not hold is also answered with an error. A
+    /// message of an attempt that is over is stored, and the card shows it as late.
     pub(super) async fn handle_terminal_message(
         &self,
         context: Context<'_>,

@@ -15,8 +15,8 @@ const HORIZONTAL_RULE: &str = "──────────";
 
 /// Converts Markdown to Slack's mrkdwn. Line breaks stay where they are, as in a chat.
 ///
-/// Time and memory are linear in the length: containers are nested to a limited depth, tables have a
-/// limited number of cells and widths, and the parser itself limits what references expand to.
+/// Time and memory are linear in the length: containers are nested to a limited depth, tables have
+/// a limited number of cells and widths, and the parser itself limits what references expand to.
 pub(crate) fn from_markdown(markdown: &str) -> String {
     let mut options = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     options.set(Options::ENABLE_TABLES, table::has_few_cells(markdown));

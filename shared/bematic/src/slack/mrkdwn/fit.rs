@@ -1,5 +1,6 @@
-//! Cutting text so that it fits: Markdown is converted once, and what is too long is cut between its
-//! lines. A link or an emphasis never goes over the end of a line, and a code block is repaired.
+//! Cutting text so that it fits: Markdown is converted once, and what is too long is cut between
+//! its lines. A link or an emphasis never goes over the end of a line, and a code block is
+//! repaired.
 
 use std::ops::Range;
 
@@ -17,8 +18,8 @@ const CUT_MARK: &str = "…";
 const CODE_FENCE: &str = "```";
 
 /// Renders the end of an agent's output, which may itself be the end of a longer one (`cut`): whole
-/// lines, of at most `max` UTF-16 units ([`utf16_len`]), with `…` before them if anything is left out.
-/// No more than the end of a long output is read.
+/// lines, of at most `max` UTF-16 units ([`utf16_len`]), with `…` before them if anything is left
+/// out. No more than the end of a long output is read.
 pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     let near = output
         .len()
@@ -50,8 +51,9 @@ pub(crate) fn render_tail(output: &str, cut: bool, max: usize) -> String {
     }
 }
 
-/// Renders the beginning of a Markdown text: whole lines, of at most `max` UTF-16 units ([`utf16_len`]), with `…`
-/// after them if anything is left out. No more than the beginning of a long text is read.
+/// Renders the beginning of a Markdown text: whole lines, of at most `max` UTF-16 units
+/// ([`utf16_len`]), with `…` after them if anything is left out. No more than the beginning of a
+/// long text is read.
 pub(crate) fn render_head(markdown: &str, max: usize) -> String {
     let near = markdown.floor_char_boundary(max.saturating_mul(BYTES_PER_CHAR));
     let cut = near < markdown.len();
@@ -157,8 +159,8 @@ fn fence_size(prefix: Option<&str>) -> usize {
     prefix.map_or(0, |prefix| utf16_len(prefix) + CODE_FENCE.len() + 1)
 }
 
-/// Returns what is before the fence of a line that opens a code block, for a further line of the same
-/// containers: it repeats the marks of quotes, and no bullets.
+/// Returns what is before the fence of a line that opens a code block, for a further line of the
+/// same containers: it repeats the marks of quotes, and no bullets.
 fn container_prefix(line: &str) -> String {
     let before = line.rsplit_once(CODE_FENCE).map_or("", |(it, _)| it);
     let mut prefix = String::new();

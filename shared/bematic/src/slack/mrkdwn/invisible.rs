@@ -1,16 +1,17 @@
-//! Characters that show as nothing or change how other text is shown. With them a text can look like
-//! another one, or hide a message in itself, so Slack gets none of them, whoever wrote the text.
+//! Characters that show as nothing or change how other text is shown. With them a text can look
+//! like another one, or hide a message in itself, so Slack gets none of them, whoever wrote the
+//! text.
 //!
-//! They are the control characters and Unicode's Default_Ignorable_Code_Point, which has the marks of
-//! direction, the zero-width characters and the tags (DerivedCoreProperties.txt, Unicode 17). Two kinds
-//! of the latter are part of correct text, and stay where they are:
+//! They are the control characters and Unicode's Default_Ignorable_Code_Point, which has the marks
+//! of direction, the zero-width characters and the tags (DerivedCoreProperties.txt, Unicode 17).
+//! Two kinds of the latter are part of correct text, and stay where they are:
 //!
-//! - The joiners U+200C and U+200D within scripts that use them, such as Persian and Hindi, and within
-//!   emoji (UAX #31, section 2.3, "Layout and Format Control Characters"; UTS #51, ED-16).
+//! - The joiners U+200C and U+200D within scripts that use them, such as Persian and Hindi, and
+//!   within emoji (UAX #31, section 2.3, "Layout and Format Control Characters"; UTS #51, ED-16).
 //! - One variation selector after a character (UTS #51, ED-8a and ED-9a; UTS #37).
 //!
-//! The flags of England, Scotland and Wales are spelled in tags, which can spell any other text as well:
-//! they become a black flag.
+//! The flags of England, Scotland and Wales are spelled in tags, which can spell any other text as
+//! well: they become a black flag.
 
 use std::borrow::Cow;
 
@@ -71,8 +72,8 @@ fn is_base(c: char) -> bool {
     !c.is_whitespace() && !is_invisible(c)
 }
 
-/// Whether a joiner between these characters belongs to the text: it is between two that are seen, at
-/// least one of them of a script that uses joiners, or an emoji.
+/// Whether a joiner between these characters belongs to the text: it is between two that are seen,
+/// at least one of them of a script that uses joiners, or an emoji.
 fn is_join(before: Option<char>, after: Option<char>) -> bool {
     let is_before = |c: char| is_base(c) || is_variation_selector(c);
     match (before, after) {
@@ -83,8 +84,8 @@ fn is_join(before: Option<char>, after: Option<char>) -> bool {
     }
 }
 
-/// Whether a character is of a script that uses joiners, or may be in an emoji. The blocks are those of
-/// the scripts from Arabic to Sinhala and of South East Asia, and of symbols.
+/// Whether a character is of a script that uses joiners, or may be in an emoji. The blocks are
+/// those of the scripts from Arabic to Sinhala and of South East Asia, and of symbols.
 const fn uses_joiners(c: char) -> bool {
     matches!(
         c,

@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
-/// The number of quotes and lists that one line may open. The parser visits each open container for each
-/// line, so that a line of `>` alone would make its work quadratic.
+/// The number of quotes and lists that one line may open. The parser visits each open container for
+/// each line, so that a line of `>` alone would make its work quadratic.
 const MAX_OPENED_BY_LINE: usize = 32;
 
 /// Returns the text without the markers of quotes and lists beyond the limit of each line.

@@ -5,8 +5,8 @@ use super::invisible::remove_invisible;
 /// The number of bytes of a text that are read for each unit of room.
 pub(super) const BYTES_PER_CHAR: usize = 8;
 
-/// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack. What is not seen
-/// is removed.
+/// Escapes plain text for mrkdwn: the three characters that have a meaning in Slack. What is not
+/// seen is removed.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let text = remove_invisible(text);

@@ -2,15 +2,15 @@
 
 use pulldown_cmark::Alignment;
 
-/// The number of cells in all tables of a text. A text with more of them is shown as it is: the parser
-/// completes each row to the columns of the first one, which makes a cell of half a byte.
+/// The number of cells in all tables of a text. A text with more of them is shown as it is: the
+/// parser completes each row to the columns of the first one, which makes a cell of half a byte.
 const MAX_CELLS: usize = 8192;
-/// The number of characters that a column is aligned to. A longer cell is neither cut nor aligned: one
-/// cell would widen all others of its column.
+/// The number of characters that a column is aligned to. A longer cell is neither cut nor aligned:
+/// one cell would widen all others of its column.
 const MAX_COLUMN_WIDTH: usize = 40;
 
-/// Whether the tables of a Markdown text have at most [`MAX_CELLS`] cells, as far as the number of lines
-/// and the widest delimiter row tell.
+/// Whether the tables of a Markdown text have at most [`MAX_CELLS`] cells, as far as the number of
+/// lines and the widest delimiter row tell.
 pub(super) fn has_few_cells(markdown: &str) -> bool {
     let columns = markdown.lines().filter_map(delimiter_row_columns).max();
     let rows = markdown.bytes().filter(|byte| *byte == b'\n').count() + 1;

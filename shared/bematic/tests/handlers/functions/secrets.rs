@@ -1,5 +1,5 @@
-//! Neither a log line nor an error to an agent quotes content of a message, which may be a key in a place
-//! where it does not belong.
+//! Neither a log line nor an error to an agent quotes content of a message, which may be a key in a
+//! place where it does not belong.
 
 use std::{
     io,

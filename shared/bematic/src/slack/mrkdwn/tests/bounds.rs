@@ -123,8 +123,8 @@ fn twice_the_text_takes_at_most_three_times_as_long() {
     }
 }
 
-/// Asserts that what is rendered has a limited size: each character has at most ten, and the parser's
-/// references and the cells of tables some 100 KB and 350 KB more.
+/// Asserts that what is rendered has a limited size: each character has at most ten, and the
+/// parser's references and the cells of tables some 100 KB and 350 KB more.
 fn assert_bounded(what: &str, text: &str) {
     let size = from_markdown(text).len();
     assert!(size <= 10 * text.len() + 500 * KB, "{what}: {size} bytes");
