@@ -1,8 +1,8 @@
 //! What AWS charges: `prices.json`, with its date, and what invocations cost by it.
 //!
-//! An invocation takes as long as its processor time here, and `assumedMillis` for each call. Not counted,
-//! since no task causes them, are the minutes that a connection lasts, empty receipts, the reading of
-//! secrets and what is stored; and not the log lines, which are shown apart.
+//! An invocation takes as long as its processor time here, and `assumedMillis` for each call. Not
+//! counted, since no task causes them, are the minutes that a connection lasts, empty receipts, the
+//! reading of secrets and what is stored; and not the log lines, which are shown apart.
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign, time::Duration};
 

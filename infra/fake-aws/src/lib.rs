@@ -1,5 +1,6 @@
-//! The AWS that tests run on: DynamoDB, SQS, API Gateway's management of WebSocket connections, and the
-//! reading of Secrets Manager's secrets, in this process, without sockets. It knows nothing of what is built on it.
+//! The AWS that tests run on: DynamoDB, SQS, API Gateway's management of WebSocket connections, and
+//! the reading of Secrets Manager's secrets, in this process, without sockets. It knows nothing of
+//! what is built on it.
 //!
 //! Production code makes its clients from an [`SdkConfig`](aws_config::SdkConfig); a test gives it the one
 //! of [`FakeAws::sdk_config`], whose HTTP client is the fake. Tables and queues are those of a SAM

@@ -24,8 +24,8 @@ struct Version {
 }
 
 impl Secrets {
-    /// Stores a new version of a secret, created at this time in Unix milliseconds: the present version
-    /// becomes the previous one, as after PutSecretValue.
+    /// Stores a new version of a secret, created at this time in Unix milliseconds: the present
+    /// version becomes the previous one, as after PutSecretValue.
     pub fn put(&self, arn: &str, text: &str, created: u64) {
         let mut secrets = lock(&self.0);
         let current = Version {

@@ -172,8 +172,8 @@ impl App {
         Ok(Arc::new(secret.with_previous()))
     }
 
-    /// Returns the Slack app's bot token, which `SLACK_BOT_TOKEN_ARN` names. One that was replaced is
-    /// of no use.
+    /// Returns the Slack app's bot token, which `SLACK_BOT_TOKEN_ARN` names. One that was replaced
+    /// is of no use.
     ///
     /// # Errors
     /// [`ConfigError`] if the variable is missing or empty.

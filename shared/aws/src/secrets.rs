@@ -16,8 +16,8 @@ use secrecy::SecretString;
 
 /// A secret in Secrets Manager, whose text is the secret.
 ///
-/// Secrets Manager labels a new version `AWSCURRENT`, and moves the label `AWSPREVIOUS` to the version
-/// that had it before. There it stays until the next version.
+/// Secrets Manager labels a new version `AWSCURRENT`, and the version that had this label before
+/// `AWSPREVIOUS`, until the next version.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
 #[derive(Debug, Clone)]
 pub struct SecretsManager {

@@ -6,7 +6,7 @@
 //! | the first read | at first use; each use tries again until one succeeds |
 //! | the next read | at the first use after [`KEEP`] |
 //! | an early read | when the value is refused, or a signature does not fit it |
-//! | no read | within [`MIN_INTERVAL`] of the last one, if a value is known: strangers may send what they like |
+//! | no read | within [`MIN_INTERVAL`] of the last one, if a value is known |
 //! | a failed read | the known value is used on |
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -21,13 +21,13 @@ use crate::{
     ports::{SecretSource, SecretVersion},
 };
 
-/// The time after which a secret is read again. A rotation takes effect within 5 min: a minute is left
-/// for a read that fails, and for Secrets Manager to have the new version everywhere.
+/// The time after which a secret is read again. A rotation takes effect within 5 min: a minute is
+/// left for a read that fails, and for Secrets Manager to have the new version everywhere.
 pub const KEEP: Duration = Duration::from_mins(4);
 /// The time between two reads of a secret that is known already, at least.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(10);
-/// The time for which the previous version is accepted after the present one was stored. Slack's last
-/// repetition of an event comes 5 min after the first try, and a person who rotates the secret
+/// The time for which the previous version is accepted after the present one was stored. Slack's
+/// last repetition of an event comes 5 min after the first try, and a person who rotates the secret
 /// needs a few minutes; whoever has stolen the old secret should not have more.
 pub const ACCEPT_PREVIOUS: Duration = Duration::from_hours(1);
 /// The time limit of a read. Slack's 3 s for a request have to last for the rest, too.
@@ -131,8 +131,8 @@ impl CachedSecret {
         }
     }
 
-    /// Returns the secret if it is no longer the one that was refused: another use has read it anew,
-    /// or it may be read early and has changed.
+    /// Returns the secret if it is no longer the one that was refused: another use has read it
+    /// anew, or it may be read early and has changed.
     pub async fn changed_since(&self, refused: &Secret) -> Option<Secret> {
         let mut cache = self.cache.lock().await;
         let now = self.clock.now();

@@ -16,8 +16,8 @@ const FUNCTION: &str = "AWS::Serverless::Function";
 /// Secrets of Secrets Manager.
 const SECRET: &str = "AWS::SecretsManager::Secret";
 
-/// What a function's `main` calls to use a secret, the variable from which it learns the secret's ARN,
-/// and the resource and the parameter that the ARN is of.
+/// What a function's `main` calls to use a secret, the variable from which it learns the secret's
+/// ARN, and the resource and the parameter that the ARN is of.
 const SECRETS: [(&str, &str, [&str; 2]); 2] = [
     (
         "signing_secret()",

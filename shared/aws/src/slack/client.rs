@@ -148,8 +148,8 @@ impl SlackClient {
         self.call_json(method, body).await
     }
 
-    /// Calls a method. If Slack refuses the token and the token has changed, as after a rotation, the
-    /// call is made once more.
+    /// Calls a method. If Slack refuses the token and the token has changed, as after a rotation,
+    /// the call is made once more.
     async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,

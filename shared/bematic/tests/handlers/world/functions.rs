@@ -151,7 +151,8 @@ impl World {
         Sweeper::new(self.ports(SWEEPER))
     }
 
-    /// Returns a webhook that knows the signing secret already, so that a test counts the other calls.
+    /// Returns a webhook that knows the signing secret already, so that a test counts the other
+    /// calls.
     pub(crate) fn webhook(&self) -> Webhook {
         let unobserved = app(&self.aws.unobserved(), &self.time, &[]);
         Webhook::new(
@@ -160,7 +161,8 @@ impl World {
         )
     }
 
-    /// Returns a webhook whose reading of the signing secret is counted among the calls, and can fail.
+    /// Returns a webhook whose reading of the signing secret is counted among the calls, and can
+    /// fail.
     pub(crate) fn webhook_that_reads_its_secret(&self) -> Webhook {
         let aws = self.aws.labelled(SLACK_WEBHOOK);
         let secret = app(&aws, &self.time, &[]).signing_secret();
