@@ -68,7 +68,8 @@ impl Admin {
         random.context("the system has no random numbers")?;
         let key = ApiKey::from_random(bytes);
         let hash = key.hash();
-        if !self.keys.add(&id, &hash, now).await? {
+        // Boxed, since the futures of the local stack that contain it are nested deeply enough.
+        if !Box::pin(self.keys.add(&id, &hash, now)).await? {
             bail!("there is no agent {id} any more");
         }
         Ok(IssuedKey {

@@ -72,9 +72,10 @@ async fn a_key_opens_a_connection_until_it_is_revoked() {
     );
     assert!(again.await.is_err(), "the key is revoked");
     let key = rotated["apiKey"].as_str().expect("a key");
+    let handshake = HandshakeHeaders::with_key(&id, key);
     let again = TestAgent::connect(
         &test.stack.websocket_url,
-        &HandshakeHeaders::with_key(&id, key),
+        &handshake,
         TypeSpelling::Canonical,
     );
     drop(again.await.expect("the new key is accepted"));
