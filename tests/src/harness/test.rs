@@ -46,12 +46,12 @@ pub(crate) struct Test {
 impl Test {
     /// Makes an agent, a channel and a project, all called after `name`.
     pub(crate) async fn new(name: &str) -> Self {
-        Self::make(name, None).await
+        Box::pin(Self::make(name, None)).await
     }
 
     /// The same; the agent may be silent about the project's tasks for `secs` seconds.
     pub(crate) async fn with_lease(name: &str, secs: u64) -> Self {
-        Self::make(name, Some(secs)).await
+        Box::pin(Self::make(name, Some(secs))).await
     }
 
     async fn make(name: &str, lease_secs: Option<u64>) -> Self {

@@ -33,7 +33,7 @@ const SECRETS: [(&str, &str, [&str; 2]); 2] = [
 
 /// The resource types of the template with the property that names one, which must then be unique
 /// in an account and region. Without that property, CloudFormation makes a name up.
-const NAME_PROPERTIES: [(&str, Option<&str>); 12] = [
+const NAME_PROPERTIES: [(&str, Option<&str>); 13] = [
     ("AWS::ApiGatewayV2::Api", Some("Name")),
     ("AWS::ApiGatewayV2::Authorizer", None),
     ("AWS::ApiGatewayV2::Integration", None),
@@ -379,9 +379,8 @@ fn only_the_functions_that_authenticate_agents_reach_the_keys_and_only_to_read_t
     let mut reaching = Vec::new();
     for function in template.of_kind(FUNCTION) {
         let variable = &function.property("Environment")["Variables"]["KEYS_TABLE"];
-        let policies = sequence(function.property("Policies"));
-        let statements = policies.flat_map(|policy| sequence(&policy["Statement"]));
-        let of_keys: Vec<_> = statements
+        let of_keys: Vec<_> = template
+            .statements(&function)
             .filter(|it| {
                 let resource = serde_norway::to_string(&it["Resource"]).unwrap();
                 resource.contains("KeysTable") || resource.contains("'*'")

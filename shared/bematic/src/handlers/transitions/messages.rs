@@ -146,8 +146,9 @@ fn dispatcher_messages(
         // The agent has yet to be sent TASK_CANCEL.
         state if state.cancel_request().is_some() => DispatchMessage::task(task_id, agent_id),
         // The message for the acknowledgement's deadline is under way, and handles the first lease too.
-        // The timer of a renewed lease is sent by the one before, as long as it is.
-        TaskState::Processing { .. } => return vec![],
+        // The timer of a renewed lease is sent by the one before, as long as it is. A lease that was cut
+        // short, since the agent did not name the task, has one of its own.
+        TaskState::Processing { lease, .. } if lease.ends_early_at.is_none() => return vec![],
         _ => return timer_message(task, 0, now).into_iter().collect(),
     };
     let mut messages = vec![(message, Duration::ZERO)];

@@ -13,7 +13,7 @@ use bematic_protocol::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{AGENT, World, execute};
+use crate::world::{AGENT, WS_MESSAGE, World, execute};
 
 fn status(tasks: &[TaskId]) -> Value {
     json!({ "agentId": AGENT, "status": "busy", "activeTasks": tasks })
@@ -73,7 +73,7 @@ async fn a_task_to_be_stopped_is_found_among_unknown_ones() {
 async fn most_kept(positions: impl Iterator<Item = ChunkPosition>) -> usize {
     let world = World::new().await;
     let task_id = world.dispatched().await.id;
-    let ports = world.ports();
+    let ports = world.ports(WS_MESSAGE);
     let mut most = 0;
     for (n, position) in positions.enumerate() {
         // Ids whose hash never has the trim done that an honest agent's ids have done.
@@ -118,7 +118,7 @@ async fn output_is_trimmed_whatever_its_positions_say() {
 async fn steps_are_trimmed_and_the_newest_kept() {
     let world = World::new().await;
     let task = world.dispatched().await.id;
-    let ports = world.ports();
+    let ports = world.ports(WS_MESSAGE);
     for n in 0..1000 {
         let report = ProgressReport {
             message_id: format!("m{n}").parse().unwrap(),

@@ -15,7 +15,7 @@ use bematic::{
 use bematic_protocol::{messages::CloudMessage, time::Clock as _};
 use serde_json::{Value, json};
 
-use crate::world::{AGENT, World, agent_id, connection, event, wire};
+use crate::world::{AGENT, WS_AUTHORIZER, WS_CONNECT, World, agent_id, connection, event, wire};
 
 /// Returns the policy or the refusal of a handshake with the key.
 async fn handshake(world: &World, key: &ApiKey) -> Result<Value, &'static str> {
@@ -25,7 +25,7 @@ async fn handshake(world: &World, key: &ApiKey) -> Result<Value, &'static str> {
         "headers": { "Authorization": authorization, "X-Agent-Id": AGENT },
     });
     let event = serde_json::from_value(event).unwrap();
-    let policy = authorize(&world.ports(), &event).await;
+    let policy = authorize(&world.ports(WS_AUTHORIZER), &event).await;
     policy.map_err(|refusal| refusal.code)
 }
 
@@ -36,7 +36,7 @@ async fn open(world: &World, name: &str, policy: &Value) -> u64 {
     });
     let event: SocketEvent = serde_json::from_value(event).unwrap();
     world.out.open(name);
-    let answer = connect(&world.ports(), &event).await;
+    let answer = connect(&world.ports(WS_CONNECT), &event).await;
     answer["statusCode"].as_u64().unwrap()
 }
 

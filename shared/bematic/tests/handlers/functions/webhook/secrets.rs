@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::world::{SECRET, SIGNING_SECRET, World};
 
 const NEW_SECRET: &str = "9a742231b10e8888abcd99yyyzzz85a5";
-const READ: &str = "GetSecretValue signing-secret";
+const READ: &str = "GetSecretValue SigningSecret";
 /// A request without any call but those that verify it.
 const BODY: &str = r#"{"type":"url_verification","challenge":"c","token":"x"}"#;
 /// The time within which a rotation has to take effect.
