@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
-use bematic::agent::{Agent, Project, Route};
+use bematic::agent::{Agent, KeyId, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
 use bematic::dead_letter::QueueName;
 use bematic::ports::{Agents as _, BreakerChange, Breakers as _, Created, Projects as _, Written};
@@ -14,10 +14,10 @@ use bematic_protocol::ids::{AgentId, ChannelId};
 use bematic_protocol::time::{Clock as _, SystemClock};
 use clap::Args;
 use garde::Validate as _;
+use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::deployment::Deployment;
-use crate::keys::IssuedKey;
 
 /// A project to be created.
 #[derive(Debug, Clone, Args)]
@@ -108,6 +108,18 @@ impl ProjectChanges {
             ..project
         }
     }
+}
+
+/// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuedKey {
+    /// The agent's id.
+    pub agent_id: AgentId,
+    /// The key.
+    pub api_key: String,
+    /// The key's id, which is no secret.
+    pub key_id: KeyId,
 }
 
 /// The administration of one deployment.

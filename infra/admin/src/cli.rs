@@ -18,10 +18,10 @@ use serde::Serialize;
 use serde_json::json;
 use strum::IntoEnumIterator as _;
 
-use crate::admin::{Admin, NewProject, ProjectChanges};
+use crate::admin::{Admin, IssuedKey, NewProject, ProjectChanges};
 use crate::breaker::{self, BreakerArgs};
 use crate::deployment::{Deployment, LocalStackFile, STACK_FILE_VARIABLE};
-use crate::keys::{IssuedKey, KeySummary};
+use crate::keys::KeySummary;
 
 /// Administer a deployment of Bematic: agents and their keys, projects, dead letters.
 #[derive(Debug, Parser)]

@@ -15,20 +15,8 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use serde::Serialize;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, IssuedKey};
 use crate::deployment::MANAGEMENT_URL_OUTPUT;
-
-/// A new API key of an agent. Only its hash is stored, so that it cannot be shown again.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IssuedKey {
-    /// The agent's id.
-    pub agent_id: AgentId,
-    /// The key.
-    pub api_key: String,
-    /// The key's id, which is no secret.
-    pub key_id: KeyId,
-}
 
 /// A key in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

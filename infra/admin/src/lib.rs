@@ -10,11 +10,11 @@ mod deployment;
 mod keys;
 mod signed;
 
-pub use self::admin::{Admin, NewProject};
+pub use self::admin::{Admin, IssuedKey, NewProject};
 pub use self::cloudformation::{Outputs, fetch_outputs};
 pub use self::deployment::{
     Deployment, LocalStackFile, MANAGEMENT_URL_OUTPUT, STACK_FILE_VARIABLE, Tables,
     local_sdk_config, queue_urls,
 };
-pub use self::keys::{IssuedKey, KeySummary, RevokedKeys};
+pub use self::keys::{KeySummary, RevokedKeys};
 pub use self::signed::send_signed;

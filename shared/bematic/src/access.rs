@@ -7,7 +7,7 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-use crate::{command::Command, task::Origin};
+use crate::task::Origin;
 
 /// The role of a person; a later one includes what the earlier ones may do.
 #[derive(
@@ -152,17 +152,16 @@ impl AccessSettings {
     }
 }
 
-/// Checks that somebody with this role may give the command where it was given.
+/// Checks that somebody with this role may give a command of this requirement where it was given.
 ///
 /// # Errors
 /// [`Unauthorized`] names what is missing.
 pub fn authorize(
     origin: &Origin,
     role: Role,
-    command: &Command,
+    requires: Requirement,
     operations_channel: Option<&ChannelId>,
 ) -> Result<(), Unauthorized> {
-    let requires = command.requirement();
     let needed = match requires {
         Requirement::Role(role) => role,
         Requirement::AdminOrOperationsChannel => {

@@ -165,7 +165,7 @@ impl CommandExecutor {
         }
         let role = settings.access.role_of(user, stored);
         let operations = settings.operations_channel.as_ref();
-        if let Err(unauthorized) = authorize(&origin, role, &command, operations) {
+        if let Err(unauthorized) = authorize(&origin, role, command.requirement(), operations) {
             let text = text::unauthorized(unauthorized, user, operations);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
