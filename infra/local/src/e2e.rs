@@ -1,5 +1,7 @@
 //! `cargo xtask test`: all tests, the end-to-end ones on a stack of their own; and a short run of `chaos`.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use bematic_admin::STACK_FILE_VARIABLE;
 use clap::Parser as _;
@@ -16,6 +18,31 @@ use crate::ui::Ui;
 /// processor, from answering within Slack's 3 s on a slow machine.
 const TEST_THREADS: &str = "8";
 
+/// Runs `cargo test` on a stack, whose file is `stack_file`.
+async fn run_cargo_test(
+    workspace: &Workspace,
+    arguments: &[&str],
+    filter: Option<&str>,
+    of_tests: &[&str],
+    threads: &str,
+    stack_file: &Path,
+) -> Result<()> {
+    let mut tests: Command = workspace.cargo_command(arguments).into();
+    let status = tests
+        .args(filter)
+        .args(of_tests)
+        .env(STACK_FILE_VARIABLE, stack_file)
+        .env("RUST_TEST_THREADS", threads)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .context("cargo test could not be started")?;
+    if !status.success() {
+        bail!("cargo test failed ({status})");
+    }
+    Ok(())
+}
+
 /// Runs the tests whose name contains `filter`, or all and then lets failures loose.
 pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &Ui) -> Result<()> {
     let settings = Settings::with_parameters(TEST_PARAMETERS);
@@ -25,19 +52,13 @@ pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &
         session::TEST_DIR,
         settings,
         async |session, _| {
-            let mut tests: Command = workspace.cargo_command(&["test", "--workspace"]).into();
-            let status = tests
-                .args(filter)
-                .env(STACK_FILE_VARIABLE, session.dir.join(STACK_FILE))
-                .env("RUST_TEST_THREADS", TEST_THREADS)
-                .kill_on_drop(true)
-                .status()
-                .await
-                .context("cargo test could not be started")?;
-            if !status.success() {
-                bail!("cargo test failed ({status})");
-            }
-            Ok(())
+            let file = session.dir.join(STACK_FILE);
+            let all = ["test", "--workspace", "--locked"];
+            run_cargo_test(workspace, &all, filter, &[], TEST_THREADS, &file).await?;
+            // Tests that need the emulator for themselves are ignored before.
+            let alone = ["test", "--package", "bematic-e2e", "--locked"];
+            let ignored = ["--", "--ignored"];
+            run_cargo_test(workspace, &alone, filter, &ignored, "1", &file).await
         },
     )
     .await?;

@@ -11,6 +11,7 @@ use crate::harness::Test;
 const SECOND: &str = "second";
 
 #[tokio::test]
+#[ignore = "it needs the emulator for itself"]
 async fn two_stacks_stand_side_by_side() {
     let test = Test::new("side-by-side").await;
     let (aws, workspace) = (&test.stack.aws, Workspace::find().expect("the workspace"));

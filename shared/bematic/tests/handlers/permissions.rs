@@ -13,13 +13,15 @@ use crate::world::RECORD_VARIABLE;
 
 /// The tests that are not repeated for the record, by parts of their names: they run one scenario
 /// in hundreds of variants, and other tests make the same calls.
-const NOT_RECORDED: [&str; 6] = [
+const NOT_RECORDED: [&str; 8] = [
     "at_any_call",
     "at_once",
     "concurrent",
     "conflicts",
     "disorder",
     "disturbed",
+    "each_command_takes_its_role",
+    "fuzz",
 ];
 
 /// Permissions of functions, by the function's name.
