@@ -39,7 +39,7 @@ async fn flood_of_handshakes(url: String) -> usize {
 }
 
 #[tokio::test]
-#[ignore = "it needs the emulator for itself"]
+#[ignore = "it needs a fresh emulator for itself: `cargo xtask test flood`"]
 async fn a_flood_of_strangers_keeps_neither_agents_nor_slack_from_being_answered() {
     let test = Test::new("flooded").await;
     let mut agent = test.connect().await;
