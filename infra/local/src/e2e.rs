@@ -55,11 +55,14 @@ pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &
             let file = session.dir.join(STACK_FILE);
             let all = ["test", "--workspace", "--locked"];
             run_cargo_test(workspace, &all, filter, &[], TEST_THREADS, &file).await?;
+            // The check of the functions' permissions runs the handlers' tests once more.
+            let handlers = ["test", "--workspace", "--test", "handlers", "--locked"];
+            let ignored = ["--", "--ignored"];
+            run_cargo_test(workspace, &handlers, filter, &ignored, TEST_THREADS, &file).await?;
             // Tests that need the emulator for themselves are ignored before. The flood is run by its name
             // only: an emulator that has served all other tests does not keep up with it.
             let filter = filter.or(Some("cases::deployment"));
             let alone = ["test", "--package", "bematic-e2e", "--locked"];
-            let ignored = ["--", "--ignored"];
             run_cargo_test(workspace, &alone, filter, &ignored, "1", &file).await
         },
     )
