@@ -16,21 +16,21 @@ fn about(run: RunKey) -> Vec<(&'static str, Value)> {
         ("TASK_ACK", json!({ "accepted": false, "retryable": false })),
         (
             "TASK_PROGRESS",
-            json!({ "steps": ["a step of a stranger"] }),
+            json!({ "steps": ["a step of an outsider"] }),
         ),
         (
             "TASK_STREAM",
-            json!({ "delta": "output of a stranger", "seq": 0 }),
+            json!({ "delta": "output of an outsider", "seq": 0 }),
         ),
         (
             "TASK_COMPLETE",
-            json!({ "result": "the result of a stranger" }),
+            json!({ "result": "the result of an outsider" }),
         ),
         (
             "TASK_ERROR",
-            json!({ "error": "the error of a stranger", "recoverable": false }),
+            json!({ "error": "the error of an outsider", "recoverable": false }),
         ),
-        ("TASK_CANCELLED", json!({ "reason": "a stranger" })),
+        ("TASK_CANCELLED", json!({ "reason": "an outsider" })),
     ];
     kinds
         .into_iter()
@@ -164,7 +164,7 @@ async fn a_task_of_another_agent_cannot_be_touched() {
     agent.complete(&sent, "still mine").await;
     let card = owner.channel.card(&id, "Completed").await;
     card.tells(&["still mine"]);
-    card.hides(&["stranger"]);
+    card.hides(&["outsider"]);
 }
 
 #[tokio::test]
@@ -188,5 +188,5 @@ async fn a_task_that_does_not_exist_or_is_not_held_is_refused() {
     test.channel
         .card(&id, "Completed")
         .await
-        .hides(&["stranger"]);
+        .hides(&["outsider"]);
 }

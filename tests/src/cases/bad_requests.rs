@@ -1,4 +1,4 @@
-//! What operators and strangers must not send to the webhook.
+//! What operators and unauthenticated clients must not send to the webhook.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Strangers send more than they are welcome to: agents and Slack are served all the same.
+//! Unauthenticated clients send more than is accepted: agents and Slack are served all the same.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const REQUESTS: usize = 150;
 const INTERVAL: Duration = Duration::from_millis(100);
 const HANDSHAKES: usize = 150;
 
-/// Sends requests of a stranger. Returns their statuses.
+/// Sends unsigned requests. Returns their statuses.
 async fn flood(method: reqwest::Method, url: String) -> Vec<u16> {
     let http = reqwest::Client::new();
     let mut requests = Vec::new();
@@ -40,26 +40,26 @@ async fn flood_of_handshakes(url: String) -> usize {
 
 #[tokio::test]
 #[ignore = "it needs a fresh emulator for itself: `cargo xtask test flood`"]
-async fn a_flood_of_strangers_keeps_neither_agents_nor_slack_from_being_answered() {
+async fn an_unauthenticated_flood_keeps_neither_agents_nor_slack_from_being_answered() {
     let test = Test::new("flooded").await;
     let mut agent = test.connect().await;
     let stack = stack();
     let hook = |path: &str| format!("{}{path}", stack.webhook_url);
-    let strangers = tokio::spawn(futures::future::join4(
+    let flood_ended = tokio::spawn(futures::future::join4(
         flood(reqwest::Method::POST, hook("/slack/commands")),
         flood(reqwest::Method::POST, hook("/slack/events")),
         flood(reqwest::Method::GET, stack.health_url.clone()),
         flood_of_handshakes(stack.websocket_url.clone()),
     ));
     let mut answered = 0;
-    while !strangers.is_finished() {
+    while !flood_ended.is_finished() {
         agent.ping_and_expect_pong().await;
         let answer = test.channel.command("/bm help").await;
         assert!(answer.contains("/bm run"), "{answer}");
         answered += 1;
     }
     assert!(answered > 1, "{answered}");
-    let (commands, events, _, refused) = strangers.await.expect("the flood");
+    let (commands, events, _, refused) = flood_ended.await.expect("the flood");
     // What is not signed is refused by the function, and what is too much before it.
     assert!(
         commands

@@ -270,11 +270,11 @@ fn concurrency_is_reserved_only_on_request() {
         let Value::Tagged(choice) = it.property("ReservedConcurrentExecutions") else {
             continue;
         };
-        let [condition, parameter, otherwise] = &choice.value.as_sequence().unwrap()[..] else {
+        let [condition, parameter, fallback] = &choice.value.as_sequence().unwrap()[..] else {
             panic!("{}: {choice:?}", it.id);
         };
         assert_eq!(template.parameter(parameter)["Default"], 0, "{}", it.id);
-        assert_eq!(referenced(otherwise), "AWS::NoValue");
+        assert_eq!(referenced(fallback), "AWS::NoValue");
         let condition = &template.0["Conditions"][condition];
         let condition = serde_norway::to_string(condition).unwrap();
         assert!(condition.contains(referenced(parameter)), "{condition}");

@@ -122,12 +122,14 @@ async fn handle(State(events): State<Events>, mut request: Request) -> Response 
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-/// Answers as Lambda does for an authorizer that refuses the agent `stranger`, and fails for any
+/// Answers as Lambda does for an authorizer that refuses the agent `unauthorized`, and fails for any
 /// other.
 fn authorize(event: &Bytes) -> Response {
     let event: Value = serde_json::from_slice(event).expect("JSON");
     let error = match event["headers"]["x-agent-id"].as_str() {
-        Some("stranger") => json!({ "errorType": "BAD_API_KEY", "errorMessage": "Unauthorized" }),
+        Some("unauthorized") => {
+            json!({ "errorType": "BAD_API_KEY", "errorMessage": "Unauthorized" })
+        }
         _ => json!({ "errorType": "STORE_UNAVAILABLE", "errorMessage": "STORE_UNAVAILABLE" }),
     };
     ([("x-amz-function-error", "Unhandled")], error.to_string()).into_response()

@@ -45,7 +45,7 @@ async fn a_handshake_that_the_cloud_refuses_is_refused_in_its_words() {
 #[tokio::test]
 async fn a_key_that_the_authorizer_refuses_is_answered_with_401_and_its_failure_with_500() {
     let fixture = Fixture::start().await;
-    let (status, text) = refusal(fixture.try_connect_as("stranger", "fail=1").await);
+    let (status, text) = refusal(fixture.try_connect_as("unauthorized", "fail=1").await);
     let body: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(status, 401);
     let wanted = json!({ "message": "Unauthorized", "connectionId": "c1", "requestId": "r1" });

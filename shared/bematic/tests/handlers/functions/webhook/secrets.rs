@@ -91,7 +91,7 @@ async fn a_rotation_takes_effect_at_the_first_request_with_the_new_secret() {
 }
 
 #[tokio::test]
-async fn a_rotation_takes_effect_within_5_min_whatever_strangers_send() {
+async fn a_rotation_takes_effect_within_5_min_whatever_unsigned_requests_come() {
     let world = World::new().await;
     let webhook = world.webhook_that_reads_its_secret();
     assert_eq!(status(&world, &webhook, SECRET).await, 200);
@@ -150,7 +150,7 @@ async fn the_secret_before_the_previous_one_is_refused() {
 }
 
 #[tokio::test]
-async fn strangers_have_the_secret_read_once_in_an_interval() {
+async fn unsigned_requests_have_the_secret_read_once_in_an_interval() {
     let world = World::new().await;
     let webhook = world.webhook_that_reads_its_secret();
     assert_eq!(status(&world, &webhook, SECRET).await, 200);
