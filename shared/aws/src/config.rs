@@ -54,6 +54,12 @@ impl EnvVars {
         })
     }
 
+    /// Returns the parts of a variable that are separated by commas; none if it is not set.
+    fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        let parts = self.get(name).unwrap_or_default().split(',');
+        parts.map(str::trim).filter(|it| !it.is_empty())
+    }
+
     /// Returns a variable as a number, or the default.
     fn number_or<N: FromStr>(&self, name: &'static str, default: N) -> Result<N, ConfigError> {
         self.get(name).map_or(Ok(default), |value| {
@@ -170,15 +176,12 @@ fn access_settings(env: &EnvVars) -> Result<AccessSettings, ConfigError> {
     const ADMINS: &str = "FIRST_ADMINS";
     const ROLE: &str = "DEFAULT_ROLE";
     let invalid = |name, problem: String| ConfigError { name, problem };
-    let admins = env.get(ADMINS).unwrap_or_default().split(',');
-    let admins = admins.map(str::trim).filter(|it| !it.is_empty());
-    let admins = admins.map(str::parse).collect::<Result<_, InvalidId>>();
+    let admins = env.list(ADMINS).map(str::parse);
+    let admins = admins.collect::<Result<_, InvalidId>>();
     let default = AccessSettings::default();
     let role = env.get(ROLE).map_or(Ok(default.default_role), str::parse);
-    let teams = env.get("SLACK_TEAM_ID").unwrap_or_default().split(',');
-    let teams = teams.map(str::trim).filter(|it| !it.is_empty());
     Ok(AccessSettings {
-        teams: teams.map(ToOwned::to_owned).collect(),
+        teams: env.list("SLACK_TEAM_ID").map(ToOwned::to_owned).collect(),
         app: env.get("SLACK_APP_ID").map(ToOwned::to_owned),
         first_admins: admins.map_err(|problem| invalid(ADMINS, problem.to_string()))?,
         default_role: role.map_err(|_| {

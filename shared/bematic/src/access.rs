@@ -69,6 +69,14 @@ pub struct RequestLimits {
     pub tasks_in_queue: usize,
 }
 
+impl RequestLimits {
+    /// Returns the number of tasks that somebody with this role may create in an hour; `None` for any
+    /// number: an admin can change the limit anyway.
+    pub fn hourly_tasks(&self, role: Role) -> Option<u32> {
+        (role < Role::Admin).then_some(self.tasks_per_user_and_hour)
+    }
+}
+
 impl Default for RequestLimits {
     fn default() -> Self {
         Self {
@@ -150,6 +158,22 @@ impl AccessSettings {
         }
         stored.unwrap_or(self.default_role)
     }
+}
+
+/// Checks that somebody with the role `own` may give the role `given` to a person who has `present`:
+/// in the operations channel an operator may give roles, but makes nobody an admin, and takes no
+/// admin's role away.
+///
+/// # Errors
+/// [`Unauthorized`] if that takes an admin.
+pub fn authorize_assignment(own: Role, present: Role, given: Role) -> Result<(), Unauthorized> {
+    if own >= present.max(given) {
+        return Ok(());
+    }
+    Err(Unauthorized {
+        has: own,
+        requires: Requirement::Role(Role::Admin),
+    })
 }
 
 /// Checks that somebody with this role may give a command of this requirement where it was given.

@@ -32,8 +32,8 @@ pub struct AuditRecord {
     pub outcome: AuditOutcome,
     /// The stable code of a refusal or a failure.
     pub code: Option<String>,
-    /// Whether the record is kept as long as security events are: a refusal, or a change of who may
-    /// do what.
+    /// Whether the record is kept as long as security events are: a refusal for lack of a right, or a
+    /// change of who may do what.
     pub security: bool,
 }
 
@@ -55,7 +55,7 @@ pub enum AuditOutcome {
 pub struct AuditRetention {
     /// How long commands are kept.
     pub commands: Duration,
-    /// How long refusals and changes of roles are kept.
+    /// How long refusals for lack of a right, and changes of roles, are kept.
     pub security_events: Duration,
 }
 

@@ -30,6 +30,9 @@ pub enum BematicError {
     /// The record of an executed command could not be added to the audit log.
     #[error("the audit record was not stored: {0}")]
     Audit(#[source] StoreError),
+    /// A command took too long to answer it in time; it may have been executed in part.
+    #[error("the command was not executed in time")]
+    CommandTooSlow,
     /// SQS failed.
     Queue(#[from] QueueError),
     /// The sending side of the WebSocket API failed.
@@ -55,6 +58,7 @@ impl BematicError {
             Self::Store(error) => error.into(),
             Self::Slack(error) => error.code(),
             Self::Audit(_) => "AUDIT_UNAVAILABLE",
+            Self::CommandTooSlow => "SLACK_DEADLINE",
             Self::Queue(_) => "QUEUE_UNAVAILABLE",
             Self::Gateway(GatewayError::Call { .. }) => "GATEWAY_UNAVAILABLE",
             Self::Message(_) => "INVALID_QUEUE_MESSAGE",
@@ -68,6 +72,7 @@ impl BematicError {
         match self {
             Self::Store(error) => !matches!(error, StoreError::Refused { .. }),
             Self::Audit(_)
+            | Self::CommandTooSlow
             | Self::Queue(_)
             | Self::Gateway(_)
             | Self::Slack(_)

@@ -166,7 +166,12 @@ impl CachedSecret {
     async fn read_versions(&self, now: Timestamp) -> Result<Known, SecretError> {
         let current = self.source.current().await?;
         let previous = if self.accepts_previous && is_previous_accepted(&current, now) {
-            self.source.previous().await?
+            // The present one is worth more than the error.
+            self.source.previous().await.unwrap_or_else(|error| {
+                let code = SecretError::CODE;
+                warn!(code, error = %chain(&error), "previous secret not read");
+                None
+            })
         } else {
             None
         };

@@ -222,10 +222,10 @@ impl Notifications for SqsQueue {
     }
 
     async fn enqueue_take_over_notice(&self, take_over: &TakeOver) -> Result<(), QueueError> {
+        // Two machines with one key replace each other at each reconnect: SQS de-duplicates for 5 min.
         let group = format!("take-over-{}", take_over.agent_id);
-        let deduplication_id = format!("take-over-{}", take_over.connection_id);
         let body = NotifyMessage::TakeOver(take_over.clone());
-        self.send_message(notification_message(&body, group, deduplication_id)?)
+        self.send_message(notification_message(&body, group.clone(), group)?)
             .await
     }
 

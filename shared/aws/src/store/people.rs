@@ -15,7 +15,7 @@ use bematic_protocol::ids::{ChannelId, UserId};
 
 use super::{
     PeopleStore, keys,
-    table::{batch_get_chunk, call_error, parse_record},
+    table::{batch_get_chunk, call_error, limit_to_i32, parse_record},
 };
 
 #[async_trait]
@@ -77,6 +77,8 @@ impl AuditLog for PeopleStore {
                 query = query
                     .filter_expression("userId = :user")
                     .expression_attribute_values(":user", AttributeValue::S(user.to_string()));
+            } else {
+                query = query.limit(limit_to_i32(limit));
             }
             let mut items = query.into_paginator().items().send();
             while found.len() < limit

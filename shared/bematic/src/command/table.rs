@@ -19,16 +19,10 @@ pub(crate) struct CommandEntry {
     pub arguments: &'static str,
     /// The command's effect, as one phrase.
     pub does: &'static str,
-    parse: ArgumentParser,
-}
-
-/// The parser of the text after a command's first word.
-#[derive(Debug)]
-enum ArgumentParser {
-    /// Parses the text as the operator wrote it.
-    Written(fn(&str) -> Result<Command, CommandError>),
-    /// Parses the text as Slack escapes it, which has the ids of people.
-    Escaped(fn(&str) -> Result<Command, CommandError>),
+    /// Parses the text after the first word: as the operator wrote it, or, if it names people, as Slack
+    /// escapes it, which has their ids.
+    parse: fn(&str) -> Result<Command, CommandError>,
+    names_people: bool,
 }
 
 impl CommandEntry {
@@ -42,22 +36,16 @@ impl CommandEntry {
             name,
             arguments,
             does,
-            parse: ArgumentParser::Written(parse),
+            parse,
+            names_people: false,
         }
     }
 
-    /// Returns an entry whose arguments name people.
-    const fn about_people(
-        name: &'static str,
-        arguments: &'static str,
-        does: &'static str,
-        parse: fn(&str) -> Result<Command, CommandError>,
-    ) -> Self {
+    /// Returns the entry of a command whose arguments name people.
+    const fn naming_people(self) -> Self {
         Self {
-            name,
-            arguments,
-            does,
-            parse: ArgumentParser::Escaped(parse),
+            names_people: true,
+            ..self
         }
     }
 }
@@ -130,19 +118,21 @@ pub(crate) static COMMANDS: [CommandEntry; 15] = [
     CommandEntry::new("redrive", "", "have those messages tried again", |_| {
         Ok(Command::Redrive)
     }),
-    CommandEntry::about_people(
+    CommandEntry::new(
         "role",
         "@user admin|operator|viewer|none",
         "say what somebody may do",
         people::parse_role_command,
-    ),
+    )
+    .naming_people(),
     CommandEntry::new("users", "", "list who may do what", |_| Ok(Command::Users)),
-    CommandEntry::about_people(
+    CommandEntry::new(
         "audit",
         "[--user @user] [--since 2d]",
         "list who did what",
         people::parse_audit_command,
-    ),
+    )
+    .naming_people(),
     CommandEntry::new("help", "", "show this", |_| Ok(Command::Help)),
 ];
 
@@ -152,9 +142,10 @@ pub(super) fn parse(word: &str, rest: &str) -> Result<Command, CommandError> {
         .iter()
         .find(|entry| entry.name.eq_ignore_ascii_case(word));
     let entry = found.ok_or_else(|| unknown_command_error(word))?;
-    match entry.parse {
-        ArgumentParser::Written(parse) => parse(&unescape(rest)),
-        ArgumentParser::Escaped(parse) => parse(rest.trim()),
+    if entry.names_people {
+        (entry.parse)(rest.trim())
+    } else {
+        (entry.parse)(&unescape(rest))
     }
 }
 

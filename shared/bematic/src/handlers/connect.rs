@@ -197,7 +197,7 @@ async fn announce_take_over(ports: &Ports, take_over: &TakeOver) {
 }
 
 /// Has the dispatcher close a connection, whose queue tries it again until it works. If that cannot
-/// be enqueued either, the next heartbeat over the connection that is recorded closes it.
+/// be enqueued either, the connection is closed at its next heartbeat that would be stored.
 async fn close_later(ports: &Ports, agent: &AgentId, connection: ConnectionId) {
     let close = DispatchMessage::CloseConnection {
         connection_id: connection.clone(),

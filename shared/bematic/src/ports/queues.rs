@@ -175,7 +175,7 @@ pub trait Notifications: Send + Sync {
         agent: &AgentId,
         generation: u64,
     ) -> Result<(), QueueError>;
-    /// Enqueues a notice of a take-over: one message for each newer connection.
+    /// Enqueues a notice of a take-over: at most one message in 5 min for an agent.
     async fn enqueue_take_over_notice(&self, take_over: &TakeOver) -> Result<(), QueueError>;
     /// Enqueues a reply.
     async fn enqueue_reply(&self, reply: TextReply) -> Result<(), QueueError>;

@@ -168,10 +168,12 @@ impl Webhook {
             Ok(Ok(CommandOutcome::Refused { text, .. })) => CommandReply::ephemeral(text),
             Ok(Err(error)) => {
                 let code = logged_error_code(&error);
-                // After an error of a queue or of the audit log, the command's data is stored, and the
-                // sweeper finds it: a repetition would execute the command again.
-                let is_stored = matches!(error, BematicError::Queue(_) | BematicError::Audit(_));
-                CommandReply::ephemeral(if stores && is_stored {
+                // The command may have taken effect, and a repetition could execute it again.
+                let is_executed = matches!(
+                    error,
+                    BematicError::Queue(_) | BematicError::Audit(_) | BematicError::CommandTooSlow
+                );
+                CommandReply::ephemeral(if stores && is_executed {
                     text::command_not_confirmed()
                 } else if error.is_transient() {
                     text::internal_error(code)
@@ -226,7 +228,10 @@ impl Webhook {
     /// effect is seen in the message of the button; a refusal is told to whoever pressed it.
     async fn handle_button_press(&self, press: ButtonPress, now: Timestamp) -> Result<()> {
         let Some((command, channel_id)) = button_command(&press).zip(press.channel_id) else {
-            warn!(action = press.action_id, "unknown button");
+            warn!(
+                action = press.action_id,
+                "button without a known command or channel"
+            );
             return Ok(());
         };
         let origin = Origin {

@@ -1,6 +1,6 @@
 //! The one place where people's commands are authorized, executed and recorded in the audit log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bematic_protocol::{
     ids::{ChannelId, TaskId},
@@ -8,11 +8,16 @@ use bematic_protocol::{
 };
 use futures::future::try_join_all;
 use strum::IntoEnumIterator as _;
+use tokio::time::timeout;
 use tracing::{Instrument as _, error, info, info_span};
 
-use super::super::transitions::{TransitionOutcome, Transitions};
+use super::{
+    super::transitions::{TransitionOutcome, Transitions},
+    run::RunArguments,
+};
 use crate::{
-    access::{Actor, RoleAssignment, Unauthorized, authorize},
+    access::{Actor, Role, RoleAssignment, Unauthorized, authorize, authorize_assignment},
+    agent::Project,
     audit::{AuditFilter, AuditOutcome, AuditRecord},
     batch::{Batch, BatchKind},
     command::Command,
@@ -29,6 +34,9 @@ const MAX_LISTED_AUDIT_RECORDS: usize = 20;
 /// The number of messages of a queue that are redriven at once: as many as fit into Slack's 3 s.
 const MAX_REDRIVEN_PER_QUEUE: usize = 30;
 
+/// The time that a command may take: the rest of the 2.5 s until Slack is answered is for the audit
+/// record.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(2200);
 /// The stable code of the refusal of somebody of another workspace.
 const EXTERNAL_USER_CODE: &str = "EXTERNAL_USER";
 
@@ -59,6 +67,13 @@ impl CommandOutcome {
     }
 }
 
+/// What is known of an actor who may give the command.
+struct Authorized {
+    origin: Origin,
+    role: Role,
+    project: Option<Project>,
+}
+
 /// Authorizes and executes the commands of people: slash commands, mentions and buttons alike.
 pub struct CommandExecutor {
     pub(super) ports: Arc<Ports>,
@@ -79,8 +94,8 @@ impl CommandExecutor {
     /// errors: a person's error is in the outcome.
     ///
     /// # Errors
-    /// [`BematicError::Audit`] if the command was executed and the audit record could not be stored;
-    /// the same request may be executed again, and changes nothing then.
+    /// [`BematicError::Audit`] if the audit record could not be stored, whether the command was
+    /// executed or refused; [`BematicError::CommandTooSlow`] if it may have been executed in part.
     pub async fn execute(
         &self,
         actor: Actor,
@@ -107,16 +122,17 @@ impl CommandExecutor {
         };
         let executing = async {
             let is_audited = command.is_audited();
-            let outcome = self
-                .authorize_and_execute(actor, command, request, now)
-                .await;
+            // Boxed: the future of all commands is large.
+            let executed = Box::pin(self.authorize_and_execute(actor, command, request, now));
+            let executed = timeout(COMMAND_TIMEOUT, executed).await;
+            let outcome = executed.unwrap_or(Err(BematicError::CommandTooSlow));
             match &outcome {
                 Ok(CommandOutcome::Done(_)) => {}
                 Ok(CommandOutcome::TaskCreated(task, _)) => record.task = Some(task.to_string()),
                 Ok(CommandOutcome::Refused { code, .. }) => {
                     info!(code, action = record.action, "command refused");
                     (record.outcome, record.code) = (AuditOutcome::Refused, Some((*code).into()));
-                    record.security = [Unauthorized::CODE, EXTERNAL_USER_CODE].contains(code);
+                    record.security |= [Unauthorized::CODE, EXTERNAL_USER_CODE].contains(code);
                 }
                 Err(error) => {
                     (record.outcome, record.code) =
@@ -134,13 +150,15 @@ impl CommandExecutor {
         executing.instrument(span).await
     }
 
-    /// Stores an audit record. An error is logged with the whole record.
+    /// Stores an audit record. An error is logged with the record, whose person and channel are those
+    /// of the span.
     async fn append_audit_record(&self, record: &AuditRecord) -> Result<()> {
         let retention = self.ports.settings.audit_retention.of(record);
         let appended = self.ports.audit_log.append(record, retention).await;
         appended.map_err(|error| {
             let outcome: &str = record.outcome.into();
-            error!(action = record.action, outcome, code = record.code, error = %chain(&error), "audit record not stored");
+            let AuditRecord { request, action, task, code, .. } = record;
+            error!(request, action, task, outcome, code, error = %chain(&error), "audit record not stored");
             BematicError::Audit(error)
         })
     }
@@ -169,15 +187,45 @@ impl CommandExecutor {
             let text = text::unauthorized(unauthorized, user, operations);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
+        let authorized = Authorized {
+            origin,
+            role,
+            project,
+        };
+        self.execute_authorized(authorized, command, request, now)
+            .await
+    }
+
+    /// Executes a command whose actor may give it.
+    async fn execute_authorized(
+        &self,
+        authorized: Authorized,
+        command: Command,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<CommandOutcome> {
+        let Authorized {
+            origin,
+            role,
+            project,
+        } = authorized;
+        let settings = &self.ports.settings;
+        let (user, channel) = (&origin.user_id, &origin.channel_id);
         let text = match command {
             Command::Run {
                 agent,
                 priority,
                 prompt,
             } => {
-                let run =
-                    self.create_task(role, project, agent, priority, prompt, origin, request, now);
-                return run.await;
+                let arguments = RunArguments {
+                    agent,
+                    priority,
+                    prompt,
+                };
+                let hourly_limit = settings.limits.hourly_tasks(role);
+                return self
+                    .create_task(arguments, project, hourly_limit, origin, request, now)
+                    .await;
             }
             Command::Status(id) => {
                 // A task of another channel is not shown.
@@ -225,14 +273,14 @@ impl CommandExecutor {
             Command::Breaker(agent, order) => {
                 return self.execute_breaker_order(&agent, &order, user, now).await;
             }
-            Command::SetRole(user_id, role) => {
+            Command::SetRole(user_id, given) => {
                 let assignment = RoleAssignment {
                     user_id,
-                    role,
+                    role: given,
                     given_by: user.clone(),
                     given_at: now,
                 };
-                self.assign_role(&assignment).await?
+                return self.assign_role(&assignment, role, channel).await;
             }
             Command::Users => {
                 let assignments = self.ports.roles.list().await?;
@@ -253,13 +301,29 @@ impl CommandExecutor {
         Ok(CommandOutcome::done(text))
     }
 
-    /// Stores the role that somebody is given. Returns the text for the person who gave it.
-    async fn assign_role(&self, assignment: &RoleAssignment) -> Result<String> {
+    /// Stores the role that somebody is given by a person with the role `own`: a read and a write.
+    async fn assign_role(
+        &self,
+        assignment: &RoleAssignment,
+        own: Role,
+        channel: &ChannelId,
+    ) -> Result<CommandOutcome> {
+        let (user, given, access) = (
+            &assignment.user_id,
+            assignment.role,
+            &self.ports.settings.access,
+        );
+        let (stored, _) = self.ports.roles.find_with_project(user, channel).await?;
+        let present = access.role_of(user, stored);
+        if let Err(unauthorized) = authorize_assignment(own, present, given) {
+            let text = text::unauthorized(unauthorized, &assignment.given_by, None);
+            return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
+        }
         self.ports.roles.put(assignment).await?;
-        let (user, role) = (&assignment.user_id, assignment.role);
-        info!(person = %user, %role, "role given");
-        let is_first_admin = self.ports.settings.access.first_admins.contains(user);
-        Ok(text::role_given(user, role, is_first_admin))
+        info!(person = %user, role = %given, "role given");
+        let is_first_admin = access.first_admins.contains(user);
+        let text = text::role_given(user, given, is_first_admin);
+        Ok(CommandOutcome::done(text))
     }
 
     /// Cancels or retries a task of the channel: a read, a write, and a message or two.

@@ -13,7 +13,6 @@ use super::{
     operator::CommandOutcome,
 };
 use crate::{
-    access::Role,
     agent::{Project, Route},
     error::Result,
     ports::TaskCreation,
@@ -21,25 +20,31 @@ use crate::{
     task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
 };
 
+/// The arguments of `/bm run`.
+pub(super) struct RunArguments {
+    pub(super) agent: Option<AgentId>,
+    pub(super) priority: Priority,
+    pub(super) prompt: String,
+}
+
 impl CommandExecutor {
-    /// Stores a task, and enqueues its dispatch and the refresh of its card: a count of the
-    /// queue, a transaction and a message; reads where there is a choice of agents. A repeated request only sends the message
-    /// again.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of the command, and its context"
-    )]
+    /// Stores a task, and enqueues its dispatch and the refresh of its card: a count of the queue, a
+    /// transaction and a message; reads where there is a choice of agents. A repeated request only
+    /// sends the message again.
     pub(super) async fn create_task(
         &self,
-        role: Role,
+        arguments: RunArguments,
         project: Option<Project>,
-        agent: Option<AgentId>,
-        priority: Priority,
-        prompt: String,
+        hourly_limit: Option<u32>,
         origin: Origin,
         request: &str,
         now: Timestamp,
     ) -> Result<CommandOutcome> {
+        let RunArguments {
+            agent,
+            priority,
+            prompt,
+        } = arguments;
         let refused = |code, text| Ok(CommandOutcome::refused(code, text));
         let Some(project) = project else {
             return refused("NO_PROJECT", text::no_project(&origin.channel_id));
@@ -49,7 +54,7 @@ impl CommandExecutor {
                 if self.ports.agents.find(&agent).await?.is_none() {
                     return refused("NO_AGENT", self.unknown_agent_text(&agent).await?);
                 }
-                let text = text::agent_not_of_project(&agent, &project.route);
+                let text = text::agent_not_of_project(&agent, &project.route, &origin.channel_id);
                 return refused("AGENT_NOT_OF_PROJECT", text);
             }
             Some(agent) => Route::One(agent),
@@ -58,9 +63,9 @@ impl CommandExecutor {
         let Some(chosen) = self.choose_agent(&route, now).await? else {
             return refused("NO_AGENT", text::no_route_agent_exists(&route));
         };
-        let limits = self.ports.settings.limits;
         if self.is_queue_full(&chosen, request).await? {
-            let text = text::queue_full(&chosen, limits.tasks_in_queue);
+            let limit = self.ports.settings.limits.tasks_in_queue;
+            let text = text::queue_full(&chosen, limit);
             return refused("AGENT_QUEUE_FULL", text);
         }
         let spec = project.spec(prompt);
@@ -73,8 +78,6 @@ impl CommandExecutor {
             let text = text::prompt_too_large(bytes, MAX_MESSAGE_BYTES);
             return refused("PROMPT_TOO_LARGE", text);
         }
-        // An admin can change the limit anyway.
-        let hourly_limit = (role < Role::Admin).then_some(limits.tasks_per_user_and_hour);
         let created = self.ports.tasks.create(&task, &spec, request, hourly_limit);
         let task = match created.await? {
             TaskCreation::Done => {
@@ -90,7 +93,8 @@ impl CommandExecutor {
                 return refused("NO_AGENT", text);
             }
             TaskCreation::HourlyLimitReached => {
-                let text = text::hourly_limit_reached(limits.tasks_per_user_and_hour, now);
+                let limit = self.ports.settings.limits.tasks_per_user_and_hour;
+                let text = text::hourly_limit_reached(limit, now);
                 return refused("HOURLY_LIMIT", text);
             }
         };

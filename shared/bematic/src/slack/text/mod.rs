@@ -154,11 +154,11 @@ pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
 }
 
 /// Returns the refusal of an agent that the channel's project does not name.
-pub(crate) fn agent_not_of_project(agent: &AgentId, route: &Route) -> String {
+pub(crate) fn agent_not_of_project(agent: &AgentId, route: &Route, channel: &ChannelId) -> String {
     let own = inline_code_list(route.named_agents().iter());
     format!(
         ":no_entry: This channel's project does not allow `{agent}`, only {own}. An admin adds it with \
-         `cargo xtask project create … --agent {agent} --replace`."
+         `bematic project edit --channel {channel} --agent {route},{agent}`."
     )
 }
 

@@ -24,6 +24,12 @@ fn handshake_from(world: &World, name: &str, address: &str) -> SocketEvent {
     }
 }
 
+async fn notify_all(world: &World) {
+    for message in world.out.take_notified() {
+        world.notifier().handle(message).await.unwrap();
+    }
+}
+
 fn take_over(world: &World, name: &str) -> TakeOver {
     TakeOver {
         agent_id: agent_id(),
@@ -70,12 +76,19 @@ async fn the_operations_channel_is_told_of_a_take_over_once() {
         text.contains("192.0.2.1") && text.contains("192.0.2.2"),
         "{text}"
     );
-    // Back again is another take-over.
-    world.time.pass(Duration::from_mins(1));
-    connect_from(&world, "back", "192.0.2.1").await;
-    for message in world.out.take_notified() {
-        world.notifier().handle(message).await.unwrap();
+    // Machines that replace each other at each reconnect are told of once in five minutes.
+    for (name, address, told) in [("back", "192.0.2.1", 1), ("again", "192.0.2.2", 1)] {
+        world.time.pass(Duration::from_mins(1));
+        connect_from(&world, name, address).await;
+        notify_all(&world).await;
+        assert_eq!(world.slack.operations().len(), told, "{name}");
     }
+    for _ in 0..3 {
+        world.time.pass(Duration::from_mins(1));
+        world.say("again", "HEARTBEAT_PING", json!({})).await;
+    }
+    connect_from(&world, "later", "192.0.2.1").await;
+    notify_all(&world).await;
     assert_eq!(world.slack.operations().len(), 2);
 }
 

@@ -382,6 +382,55 @@ async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
 }
 
 #[tokio::test]
+async fn an_operator_makes_nobody_an_admin_and_unmakes_none() {
+    let world = World::new().await;
+    give_role(&world, PERSON, Role::Operator).await;
+    give_role(&world, "U8", Role::Admin).await;
+    for text in [
+        "role <@U7> admin",
+        "role <@U9> admin",
+        "role <@U8> none",
+        "role <@U1> viewer",
+    ] {
+        let answer = say(&world, PERSON, OPERATIONS, text).await;
+        assert!(answer.starts_with(":no_entry:"), "{text}: {answer}");
+    }
+    let answer = say(&world, PERSON, OPERATIONS, "role <@U9> viewer").await;
+    assert!(answer.contains("<@U9> is viewer"), "{answer}");
+    let admins = world.unobserved.roles.list().await.unwrap();
+    let admins = admins.iter().filter(|it| it.role == Role::Admin);
+    assert_eq!(admins.count(), 1);
+}
+
+/// A minute before each transaction.
+struct SlowTransactions;
+
+#[async_trait]
+impl Hook for SlowTransactions {
+    async fn before_call(&self, call: &Call) -> Option<(FailurePoint, Failure)> {
+        if call.operation == "TransactWriteItems" {
+            sleep(Duration::from_mins(1)).await;
+        }
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_takes_too_long_is_recorded_as_failed() {
+    let world = World::new().await;
+    world.aws.add_hook(SlowTransactions);
+    let answer = timeout(Duration::from_secs(3), command(&world, "run x", "t1")).await;
+    let answer = answer.unwrap();
+    assert!(answer.contains("before you repeat it"), "{answer}");
+    let log = audit_log(&world).await;
+    let [record] = &log[..] else {
+        panic!("{log:?}")
+    };
+    assert_eq!(record.outcome, AuditOutcome::Failed);
+    assert_eq!(record.code.as_deref(), Some("SLACK_DEADLINE"));
+}
+
+#[tokio::test]
 async fn a_command_whose_record_is_not_stored_is_not_confirmed_and_can_be_repeated() {
     for when in [FailurePoint::Before, FailurePoint::After] {
         let world = World::new().await;
