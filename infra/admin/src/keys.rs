@@ -75,7 +75,14 @@ impl Admin {
         let present = self.keys.list(id).await?;
         let issued = self.issue_key(id.clone(), now).await?;
         for key in present {
-            self.keys.end_validity(id, &key.hash, now + overlap).await?;
+            let ended = self.keys.end_validity(id, &key.hash, now + overlap).await;
+            ended.with_context(|| {
+                let (new, old) = (&issued.key_id, key.id());
+                format!(
+                    "key {old} stays valid, and nobody knows the new key {new}: revoke {new} with \
+                     `bematic agent revoke {id} --key {new}`, and rotate again"
+                )
+            })?;
         }
         Ok(issued)
     }

@@ -89,7 +89,7 @@ async fn check<T, E>(name: &str, call: impl Future<Output = Result<T, E>>) {
         "{name} did not wait for the server: {took:?}"
     );
     assert!(
-        took < SHORT.operation + Duration::from_secs(1),
+        took < CallTimeLimits::USUAL.operation,
         "{name} took {took:?}"
     );
 }

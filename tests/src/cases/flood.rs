@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Error;
 use crate::harness::{Test, stack};
 
 /// The requests of each route over HTTP, and the time between two: what the emulator's one processor
-/// can refuse beside the tests that run meanwhile. API Gateway admits ten times as many.
+/// can refuse in that time. API Gateway admits more.
 const REQUESTS: usize = 150;
 const INTERVAL: Duration = Duration::from_millis(100);
 const HANDSHAKES: usize = 150;
@@ -60,6 +60,7 @@ async fn an_unauthenticated_flood_keeps_neither_agents_nor_slack_from_being_answ
     }
     assert!(answered > 1, "{answered}");
     let (commands, events, _, refused) = flood_ended.await.expect("the flood");
+    assert_eq!((commands.len(), events.len()), (REQUESTS, REQUESTS));
     // What is not signed is refused by the function, and what is too much before it.
     assert!(
         commands

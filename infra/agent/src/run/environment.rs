@@ -47,13 +47,16 @@ pub(super) fn set_variables(
             let path = folder.path().join(&name);
             fs::write(&path, value)?;
             if let Some(user) = run_as {
-                user.give(folder.path())?;
                 user.give(&path)?;
             }
             command.env(format!("{name}_FILE"), path);
         } else {
             command.env(name, value.replace('\0', "\u{fffd}"));
         }
+    }
+    // The folder is given last: in a folder of its own, the user could put links in the files' place.
+    if let (Some(user), Some(folder)) = (run_as, &files) {
+        user.give(folder.path())?;
     }
     Ok(files)
 }

@@ -1,13 +1,21 @@
 //! The launcher of a command that runs as another user.
 //!
 //! Such a command's process begins as this program again: it takes the user's groups and id, enters
-//! the task's folder, and becomes the command. (The standard library would leave the user without
+//! the task's folder, and becomes the command. It leads a session of its own, without the agent's
+//! terminal, into which it could type otherwise. (The standard library would leave the user without
 //! its supplementary groups, and code between fork and exec would be unsafe.)
 
-use std::{env, ffi::OsString, io, os::unix::process::CommandExt, path::PathBuf, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::{fs::fchown, process::CommandExt},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::Context;
-use nix::unistd::{User, setgid, setuid};
+use nix::unistd::{User, setgid, setsid, setuid};
 
 use super::process::explain_spawn_error;
 
@@ -38,6 +46,8 @@ fn try_launch(
     let user = User::from_name(&name)
         .with_context(|| format!("the user '{name}' cannot be looked up"))?
         .with_context(|| format!("there is no user '{name}' on the agent's machine any more"))?;
+    setsid().context("the command could not be given a session of its own")?;
+    give_pipes(&user).context("the command's pipes could not be given to its user")?;
     become_user(&user).with_context(|| format!("the agent may not run commands as '{name}'"))?;
     env::set_current_dir(&folder).with_context(|| {
         format!(
@@ -48,6 +58,15 @@ fn try_launch(
     })?;
     let error = Command::new(&program).args(arguments).exec();
     Ok((program.to_string_lossy().into_owned(), error))
+}
+
+/// Makes the user the owner of this process' pipes, which it could otherwise not open by name, such
+/// as `/dev/stderr`.
+fn give_pipes(user: &User) -> io::Result<()> {
+    let (uid, gid) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+    fchown(io::stdin(), uid, gid)?;
+    fchown(io::stdout(), uid, gid)?;
+    fchown(io::stderr(), uid, gid)
 }
 
 /// Gives this process the groups and the id of a user, for good.

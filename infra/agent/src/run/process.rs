@@ -82,8 +82,11 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
+        if run_as.is_none() {
+            // A launcher leads a session of its own, and so a group.
+            prepared.process_group(0);
+        }
         let variables = environment::task_variables(submit, folder, line_prefix);
         let files = environment::set_variables(&mut prepared, variables, run_as)
             .map_err(|error| format!("the task's data could not be written to a temporary file: {error}; free some space on the agent's machine"))?;
@@ -91,11 +94,6 @@ impl Process {
             .spawn()
             .map_err(|error| explain_spawn_error(program, &error))?;
         let group = ProcessGroup::of(&child);
-        if let Some(user) = run_as {
-            user.give_pipes(&child).map_err(|error| {
-                format!("the command's pipes could not be given to the user of --run-as: {error}")
-            })?;
-        }
         let mut prompt_writer = JoinSet::new();
         if let Some(mut stdin) = child.stdin.take() {
             let prompt = submit.prompt.clone();

@@ -2,13 +2,13 @@
 
 use std::{
     env, io,
-    os::unix::fs::{chown, fchown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use nix::unistd::{User, geteuid};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// The first argument that makes this program a launcher.
 pub const LAUNCH_ARGUMENT: &str = "launch-as";
@@ -43,7 +43,12 @@ impl RunAs {
                  start the agent as root, or leave the option out"
             );
         }
-        let launcher = env::current_exe().context("--run-as: this program is not found")?;
+        // On Linux, the very program that runs, even if its file has been replaced meanwhile.
+        let launcher = if cfg!(target_os = "linux") {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            env::current_exe().context("--run-as: this program is not found")?
+        };
         Ok(Self { user, launcher })
     }
 
@@ -67,21 +72,5 @@ impl RunAs {
             Some(self.user.uid.as_raw()),
             Some(self.user.gid.as_raw()),
         )
-    }
-
-    /// Makes the user the owner of a command's pipes, which it could otherwise not open by name,
-    /// such as `/dev/stderr`.
-    pub(super) fn give_pipes(&self, child: &Child) -> io::Result<()> {
-        let (user, group) = (Some(self.user.uid.as_raw()), Some(self.user.gid.as_raw()));
-        if let Some(pipe) = &child.stdin {
-            fchown(pipe, user, group)?;
-        }
-        if let Some(pipe) = &child.stdout {
-            fchown(pipe, user, group)?;
-        }
-        if let Some(pipe) = &child.stderr {
-            fchown(pipe, user, group)?;
-        }
-        Ok(())
     }
 }

@@ -7,8 +7,9 @@
 //!
 //! The exception is data: calls of DynamoDB, SQS and CloudWatch Logs that name any other key are
 //! made with the stack's, so that the many tools that call a local endpoint with credentials made
-//! up for it can look at the tables, the queues and the logs. None of these calls brings code here
-//! or calls a function. A web page cannot make one: it needs two headers that a browser lets no
+//! up for it can look at the tables, the queues and the logs. None of these calls brings code here,
+//! but a message that one puts into a queue is handled like any other: whoever can reach the port can
+//! have the local stack's agent run a task. A web page cannot make one: it needs two headers that a browser lets no
 //! page send without a preflight, and the edge answers none.
 
 use axum::http::HeaderValue;

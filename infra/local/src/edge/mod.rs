@@ -33,6 +33,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::ListenerExt as _;
@@ -147,7 +148,7 @@ impl Drop for Edge {
 type RouterState = (Arc<WebSocketProxy>, Arc<Relay>, Arc<Throttles>);
 
 async fn handle(
-    State((connections, relay, throttles)): State<RouterState>,
+    State((proxy, relay, throttles)): State<RouterState>,
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -157,6 +158,7 @@ async fn handle(
     {
         let answer = (
             StatusCode::TOO_MANY_REQUESTS,
+            [(CONTENT_TYPE, "application/json")],
             r#"{"message":"Too Many Requests"}"#,
         );
         return answer.into_response();
@@ -164,7 +166,7 @@ async fn handle(
     let request = Request::from_parts(parts, body);
     match admitted {
         Err(denial) => denial_response(denial, request.headers()),
-        Ok(_) if is_handshake => connections.open(request).await.into_response(),
+        Ok(_) if is_handshake => proxy.open(request).await.into_response(),
         Ok(caller) => relay.handle(request, caller).await,
     }
 }
