@@ -85,7 +85,7 @@ async fn send_command(
     thread: Option<Ts>,
 ) -> SayOutcome {
     let (name, text) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
-    let (response_url, trigger_id) = {
+    let (text, response_url, trigger_id) = {
         let workspace = &mut slack.workspace();
         let echo = Content::plain(&encode_mrkdwn(typed, workspace));
         let (channel, user) = (&actor.channel.id, &actor.user.id);
@@ -102,6 +102,8 @@ async fn send_command(
             return SayOutcome::default();
         }
         (
+            // The app's manifest asks for names as ids (`should_escape`).
+            encode_mrkdwn(text.trim(), workspace),
             slack.response_url(&workspace.add_interaction("R", actor, None)),
             workspace.add_interaction("trigger.", actor, None),
         )
@@ -110,7 +112,7 @@ async fn send_command(
         channel_name: &actor.channel.name,
         user_name: &actor.user.name,
         response_url: &response_url,
-        ..SlashCommand::new(&actor.channel.id, &actor.user.id, text.trim(), &trigger_id)
+        ..SlashCommand::new(&actor.channel.id, &actor.user.id, &text, &trigger_id)
     };
     let outcome = deliver::post_to_webhook(slack, COMMANDS_PATH, command.body(), None).await;
     let delivery = Some(DeliveryOutcome::from(&outcome));

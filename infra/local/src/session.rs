@@ -1,9 +1,10 @@
 //! A session: work done with a stack's folder to itself, which leaves no process behind however it ends.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, pin::pin, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use xtask::Workspace;
 
 use crate::process::Processes;
@@ -24,6 +25,9 @@ pub(crate) struct Session<'a> {
     pub(crate) processes: Processes,
 }
 
+/// The time in which work that waits for the end signal itself finishes.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Claims the folder, does `work`, and ends every process that it started: also when it fails, and
 /// when this process is asked to end.
 pub(crate) async fn with_claimed_folder<T>(
@@ -39,10 +43,20 @@ pub(crate) async fn with_claimed_folder<T>(
         processes: Processes::claim_folder(&dir).await?,
         dir,
     };
-    let outcome = tokio::select! {
-        biased;
-        outcome = work(&mut session) => outcome,
-        asked = wait_for_end_signal() => asked.and_then(|()| bail!("interrupted")),
+    let outcome = {
+        let mut work = pin!(work(&mut session));
+        tokio::select! {
+            biased;
+            outcome = &mut work => outcome,
+            asked = wait_for_end_signal() => match asked {
+                Err(error) => Err(error),
+                Ok(()) => match timeout(FINISH_TIMEOUT, work).await {
+                    Ok(Ok(finished)) => Ok(finished),
+                    // What the same signal ended is no cause of its own.
+                    Ok(Err(_)) | Err(_) => Err(anyhow!("interrupted")),
+                },
+            },
+        }
     };
     session.processes.end().await.and(outcome)
 }

@@ -35,8 +35,8 @@ Tasks:
   check         Circles of modules, formatting, lints, dependencies and the template
   deploy        Build for AWS and deploy
   sbom          List what the programs are made of, in the format CycloneDX
-  agent         Create agents, list them, revoke their keys, set their circuit breakers
-  project       Bind channels to projects, list them, delete them
+  agent         Create agents, list them, rotate and revoke their keys, set their circuit breakers
+  project       Bind channels to projects, edit, list and delete them
   dead-letters  List what the functions gave up on, and have it tried again
 
 `cargo xtask <TASK> --help` says what a task can be told.";

@@ -122,13 +122,15 @@ pub struct Actor {
 }
 
 /// A command that somebody may not give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the role {has} is not enough")]
 pub struct Unauthorized {
     /// The person's role.
     pub has: Role,
-    /// What the command requires.
-    pub requires: Requirement,
+    /// The role that the command requires where it was given.
+    pub requires: Role,
+    /// The channel where the person's role is enough.
+    pub allowed_in: Option<ChannelId>,
 }
 
 impl Unauthorized {
@@ -172,7 +174,8 @@ pub fn authorize_assignment(own: Role, present: Role, given: Role) -> Result<(),
     }
     Err(Unauthorized {
         has: own,
-        requires: Requirement::Role(Role::Admin),
+        requires: Role::Admin,
+        allowed_in: None,
     })
 }
 
@@ -186,22 +189,23 @@ pub fn authorize(
     requires: Requirement,
     operations_channel: Option<&ChannelId>,
 ) -> Result<(), Unauthorized> {
-    let needed = match requires {
-        Requirement::Role(role) => role,
-        Requirement::AdminOrOperationsChannel => {
-            if operations_channel == Some(&origin.channel_id) {
-                Role::Operator
-            } else {
-                Role::Admin
-            }
+    let (needed, allowed_in) = match requires {
+        Requirement::Role(needed) => (needed, None),
+        Requirement::AdminOrOperationsChannel if operations_channel == Some(&origin.channel_id) => {
+            (Role::Operator, None)
         }
+        Requirement::AdminOrOperationsChannel => (
+            Role::Admin,
+            operations_channel.filter(|_| role == Role::Operator),
+        ),
     };
     if role >= needed {
         Ok(())
     } else {
         Err(Unauthorized {
             has: role,
-            requires,
+            requires: needed,
+            allowed_in: allowed_in.cloned(),
         })
     }
 }

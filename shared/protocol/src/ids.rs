@@ -1,9 +1,9 @@
 //! Identifiers. Each kind is a type, checked when it is parsed, so that every value is valid.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -114,9 +114,17 @@ macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[derive(Serialize, Deserialize, JsonSchema)]
+        #[derive(Serialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(#[schemars(with = "String", extend("format" = "uuid"))] Uuid);
+
+        // The error of `Uuid` would quote a character of what it was given.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
 
         impl $name {
             /// Wraps a UUID.
@@ -308,7 +316,9 @@ mod tests {
     #[test]
     fn an_id_is_checked_when_deserialized() {
         assert!(serde_json::from_str::<AgentId>("\"no spaces please\"").is_err());
-        assert!(serde_json::from_str::<TaskId>("\"42\"").is_err());
+        let error = serde_json::from_str::<TaskId>("\"s3cret\"").unwrap_err();
+        // The error of `Uuid` quotes a character of the text.
+        assert!(error.to_string().contains("a UUID such as"), "{error}");
         assert!(serde_json::from_str::<MessageTs>("\"170.1\"").is_ok());
         assert!(serde_json::from_str::<MessageTs>("\"170\"").is_err());
     }

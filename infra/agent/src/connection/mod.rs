@@ -261,7 +261,10 @@ async fn read_loop(
                 let _answered = timeout(CLOSE_TIMEOUT, stream.next()).await;
                 return frame.map_or_else(
                     || "closed by the cloud".to_owned(),
-                    |frame| format!("closed by the cloud ({} {})", frame.code, frame.reason),
+                    |frame| {
+                        let why = format!("{} {}", frame.code, frame.reason);
+                        format!("closed by the cloud ({})", why.trim_end())
+                    },
                 );
             }
             Ok(Message::Binary(_)) => ConnectionEvent::Unreadable("a binary message".to_owned()),

@@ -9,7 +9,7 @@ mod run;
 mod table;
 mod unescape;
 
-pub use self::order::{BreakerOrder, Command};
+pub use self::order::{BreakerOrder, Command, RunArguments};
 pub(crate) use self::{error::CommandError, table::COMMANDS};
 use self::{run::split_word, unescape::unescape};
 use crate::task::Priority;
@@ -28,11 +28,11 @@ pub(crate) fn parse_mention(text: &str) -> Result<Command, CommandError> {
     if text.trim().eq_ignore_ascii_case("help") {
         return Ok(Command::Help);
     }
-    Ok(Command::Run {
+    Ok(Command::Run(RunArguments {
         agent: None,
         priority: Priority::default(),
         prompt: run::validate_prompt(&text)?,
-    })
+    }))
 }
 
 fn without_mention(text: &str) -> &str {

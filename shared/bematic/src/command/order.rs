@@ -11,18 +11,22 @@ use crate::{
     task::Priority,
 };
 
+/// What a task is created from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunArguments {
+    /// The agent; `None` for the agents of the channel's project.
+    pub agent: Option<AgentId>,
+    /// The task's priority.
+    pub priority: Priority,
+    /// The prompt, as it was written.
+    pub prompt: String,
+}
+
 /// An operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Creates a task.
-    Run {
-        /// The agent; `None` for the agents of the channel's project.
-        agent: Option<AgentId>,
-        /// The task's priority.
-        priority: Priority,
-        /// The prompt, as it was written.
-        prompt: String,
-    },
+    Run(RunArguments),
     /// Cancels one task.
     Cancel(TaskId),
     /// Retries one task that failed or was cancelled.
@@ -97,7 +101,7 @@ impl Command {
             Self::Status(_) | Self::Tasks | Self::Agents | Self::Health(_) => {
                 Requirement::Role(Role::Viewer)
             }
-            Self::Run { .. } | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) => {
+            Self::Run(_) | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) => {
                 Requirement::Role(Role::Operator)
             }
             Self::Breaker(..)
@@ -112,7 +116,7 @@ impl Command {
     /// Whether the command changes stored data: it may be executed and not confirmed.
     pub(crate) const fn changes_stored_data(&self) -> bool {
         match self {
-            Self::Run { .. }
+            Self::Run(_)
             | Self::Cancel(_)
             | Self::Retry(_)
             | Self::Bulk(_)
@@ -144,10 +148,10 @@ impl Command {
     /// Returns the command for the audit log: its words without the texts of people.
     pub(crate) fn audit_action(&self) -> String {
         match self {
-            Self::Run { agent: None, .. } => "run".to_owned(),
-            Self::Run {
+            Self::Run(RunArguments { agent: None, .. }) => "run".to_owned(),
+            Self::Run(RunArguments {
                 agent: Some(agent), ..
-            } => format!("run --agent {agent}"),
+            }) => format!("run --agent {agent}"),
             Self::Cancel(_) => "cancel".to_owned(),
             Self::Retry(_) => "retry".to_owned(),
             Self::Bulk(BatchKind::Cancel) => "cancel all".to_owned(),

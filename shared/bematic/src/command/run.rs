@@ -4,7 +4,7 @@ use bematic_protocol::{ids::AgentId, messages::limits::MAX_PROMPT_CHARS};
 
 use super::{
     error::{CommandError, shorten},
-    order::Command,
+    order::{Command, RunArguments},
 };
 use crate::task::Priority;
 
@@ -30,11 +30,11 @@ pub(super) fn parse(mut rest: &str) -> Result<Command, CommandError> {
             }
         }
     }
-    Ok(Command::Run {
+    Ok(Command::Run(RunArguments {
         agent,
         priority,
         prompt: validate_prompt(rest)?,
-    })
+    }))
 }
 
 /// Returns the prompt as it was written, without the white space around it, if it is

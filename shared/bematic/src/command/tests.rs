@@ -10,11 +10,11 @@ const TASK: &str = "0198c0de-0000-7000-8000-000000000001";
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
 fn run(agent: Option<&str>, prompt: &str) -> Result<Command, CommandError> {
-    Ok(Command::Run {
+    Ok(Command::Run(RunArguments {
         agent: agent.map(|agent| agent.parse().unwrap()),
         priority: Priority::Normal,
         prompt: prompt.to_owned(),
-    })
+    }))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with what is parsed")]
@@ -25,7 +25,7 @@ fn status() -> Result<Command, CommandError> {
 #[test]
 fn a_priority_is_an_option_of_run() {
     let urgent = |text| match parse(text) {
-        Ok(Command::Run { priority, .. }) => Ok(priority),
+        Ok(Command::Run(RunArguments { priority, .. })) => Ok(priority),
         other => Err(other),
     };
     assert_eq!(urgent("run --priority high x"), Ok(Priority::High));

@@ -11,10 +11,7 @@ use strum::IntoEnumIterator as _;
 use tokio::time::timeout;
 use tracing::{Instrument as _, error, info, info_span};
 
-use super::{
-    super::transitions::{TransitionOutcome, Transitions},
-    run::RunArguments,
-};
+use super::super::transitions::{TransitionOutcome, Transitions};
 use crate::{
     access::{Actor, Role, RoleAssignment, Unauthorized, authorize, authorize_assignment},
     agent::Project,
@@ -184,7 +181,7 @@ impl CommandExecutor {
         let role = settings.access.role_of(user, stored);
         let operations = settings.operations_channel.as_ref();
         if let Err(unauthorized) = authorize(&origin, role, command.requirement(), operations) {
-            let text = text::unauthorized(unauthorized, user, operations);
+            let text = text::unauthorized(&unauthorized, user);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
         let authorized = Authorized {
@@ -212,16 +209,7 @@ impl CommandExecutor {
         let settings = &self.ports.settings;
         let (user, channel) = (&origin.user_id, &origin.channel_id);
         let text = match command {
-            Command::Run {
-                agent,
-                priority,
-                prompt,
-            } => {
-                let arguments = RunArguments {
-                    agent,
-                    priority,
-                    prompt,
-                };
+            Command::Run(arguments) => {
                 let hourly_limit = settings.limits.hourly_tasks(role);
                 return self
                     .create_task(arguments, project, hourly_limit, origin, request, now)
@@ -316,7 +304,7 @@ impl CommandExecutor {
         let (stored, _) = self.ports.roles.find_with_project(user, channel).await?;
         let present = access.role_of(user, stored);
         if let Err(unauthorized) = authorize_assignment(own, present, given) {
-            let text = text::unauthorized(unauthorized, &assignment.given_by, None);
+            let text = text::unauthorized(&unauthorized, &assignment.given_by);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
         self.ports.roles.put(assignment).await?;

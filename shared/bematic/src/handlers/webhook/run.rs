@@ -14,18 +14,12 @@ use super::{
 };
 use crate::{
     agent::{Project, Route},
+    command::RunArguments,
     error::Result,
     ports::TaskCreation,
     slack::{CommandReply, text},
-    task::{Origin, Priority, Task, TaskEvent, TaskPolicy, TaskSpec},
+    task::{Origin, Task, TaskEvent, TaskPolicy, TaskSpec},
 };
-
-/// The arguments of `/bm run`.
-pub(super) struct RunArguments {
-    pub(super) agent: Option<AgentId>,
-    pub(super) priority: Priority,
-    pub(super) prompt: String,
-}
 
 impl CommandExecutor {
     /// Stores a task, and enqueues its dispatch and the refresh of its card: a count of the queue, a

@@ -9,29 +9,20 @@ use bematic_protocol::{
 
 use super::{ago, duration, fit_lines};
 use crate::{
-    access::{AccessSettings, Requirement, Role, RoleAssignment, Unauthorized},
+    access::{AccessSettings, Role, RoleAssignment, Unauthorized},
     audit::{AuditOutcome, AuditRecord},
     slack::mrkdwn::escape,
 };
 
 /// Returns the refusal of a command that the person may not give, and what to ask for.
-pub(crate) fn unauthorized(
-    refused: Unauthorized,
-    user: &UserId,
-    operations_channel: Option<&ChannelId>,
-) -> String {
+pub(crate) fn unauthorized(refused: &Unauthorized, user: &UserId) -> String {
     let has = match refused.has {
         Role::None => "You have no role here".to_owned(),
         role => format!("You are {role} here"),
     };
-    let (needed, elsewhere) = match (refused.requires, operations_channel) {
-        (Requirement::Role(role), _) => (role, String::new()),
-        (Requirement::AdminOrOperationsChannel, None) => (Role::Admin, String::new()),
-        (Requirement::AdminOrOperationsChannel, Some(channel)) => (
-            Role::Admin,
-            format!(", or, if you are operator, write it in <#{channel}>"),
-        ),
-    };
+    let needed = refused.requires;
+    let elsewhere = refused.allowed_in.as_ref();
+    let elsewhere = elsewhere.map_or_else(String::new, |it| format!(", or write it in <#{it}>"));
     format!(
         ":no_entry: {has}, and this takes {needed}. Ask an admin for `/bm role <@{user}> \
          {needed}`{elsewhere}."
@@ -83,10 +74,17 @@ pub(crate) fn users(
 
 /// Lists records of the audit log, newest first.
 pub(crate) fn audit_records(records: &[AuditRecord], since: Duration, now: Timestamp) -> String {
+    /// What an empty answer advises to look at.
+    const LONGER: Duration = Duration::from_hours(7 * 24);
     if records.is_empty() {
-        let since = duration(since);
+        let hint = if since < LONGER {
+            " `--since 7d` looks further back."
+        } else {
+            ""
+        };
         return format!(
-            "Nothing was recorded in the last {since}. `--since 7d` looks further back."
+            "Nothing was recorded in the last {}.{hint}",
+            duration(since)
         );
     }
     fit_lines(records.iter().map(|record| audit_line(record, now)))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bematic::{
     access::Actor,
-    command::Command,
+    command::{Command, RunArguments},
     error::BematicError,
     handlers::webhook::{CommandExecutor, CommandOutcome},
     task::{Origin, Priority, Task},
@@ -23,11 +23,11 @@ impl World {
 
     /// Executes `/bm run`, and returns whether it succeeded.
     pub(crate) async fn try_run(&self, prompt: &str, request: &str) -> bool {
-        let command = Command::Run {
+        let command = Command::Run(RunArguments {
             agent: None,
             priority: Priority::default(),
             prompt: prompt.to_owned(),
-        };
+        });
         let executor = CommandExecutor::new(self.ports(SLACK_WEBHOOK));
         let outcome = executor.execute(actor(origin()), command, request, self.time.now());
         outcome.await.is_ok()

@@ -5,7 +5,7 @@ use bematic::{
     audit::{AuditFilter, AuditOutcome, AuditRecord},
     batch::BatchKind,
     breaker::State,
-    command::Command,
+    command::{Command, RunArguments},
     handlers::webhook::{CommandExecutor, CommandOutcome},
     ports::NotifyMessage,
     task::{Origin, Priority, Task, TaskState},
@@ -21,7 +21,7 @@ use crate::world::{CHANNEL, OPERATIONS, SLACK_WEBHOOK, actor, agent_id};
 const PERSON: &str = "U7";
 
 /// Every command, with the role that it takes in a channel, and in the operations channel.
-const COMMANDS: [(&str, Role, Role); 21] = [
+const COMMANDS: [(&str, Role, Role); 22] = [
     ("run fix it", Role::Operator, Role::Operator),
     ("run --agent box fix it", Role::Operator, Role::Operator),
     ("status TASK", Role::Viewer, Role::Viewer),
@@ -37,6 +37,7 @@ const COMMANDS: [(&str, Role, Role); 21] = [
     ("health reset box", Role::Admin, Role::Operator),
     ("health disable box", Role::Admin, Role::Operator),
     ("agent drain box", Role::Admin, Role::Operator),
+    ("agent resume box", Role::Admin, Role::Operator),
     ("dead-letters", Role::Admin, Role::Operator),
     ("redrive", Role::Admin, Role::Operator),
     ("role <@U8|eve> viewer", Role::Admin, Role::Operator),
@@ -147,6 +148,10 @@ async fn each_command_takes_its_role_and_is_refused_before_it_does_anything() {
                     "{text} as {role} in {channel}: {answer}"
                 );
                 if is_refused {
+                    assert!(answer.contains(&format!(" takes {needed}")), "{answer}");
+                    // Where the operations channel helps is told to those whom it helps.
+                    let is_allowed_there = needed > in_operations && role >= in_operations;
+                    assert_eq!(answer.contains(OPERATIONS), is_allowed_there, "{answer}");
                     let calls = world.calls.take();
                     let expected = ["BatchGetItem AgentsTable", "PutItem AgentsTable"];
                     assert_eq!(calls, expected, "{text} as {role}");
@@ -345,11 +350,11 @@ async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
     let ports = world.ports_with(SLACK_WEBHOOK, &[("AGENT_QUEUE_LENGTH", "3")]);
     let executor = CommandExecutor::new(ports);
     let run = async |request: &str| {
-        let command = Command::Run {
+        let command = Command::Run(RunArguments {
             agent: None,
             priority: Priority::Normal,
             prompt: "fix it".into(),
-        };
+        });
         let origin = Origin {
             channel_id: CHANNEL.parse().unwrap(),
             thread_ts: None,

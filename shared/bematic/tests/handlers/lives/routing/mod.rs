@@ -186,11 +186,11 @@ async fn unknown_agents_of_a_route_are_left_out_and_a_route_without_known_agents
     world.set_route("nobody,box").await;
     assert_eq!(world.run("1", "1").await.agent_id, id("box"));
     world.set_route("nobody,no-one").await;
-    let command = bematic::command::Command::Run {
+    let command = bematic::command::Command::Run(bematic::command::RunArguments {
         agent: None,
         priority: bematic::task::Priority::default(),
         prompt: "2".to_owned(),
-    };
+    });
     let answer = execute(&world, command).await;
     assert!(answer.contains("`nobody,no-one`"), "{answer}");
     assert!(

@@ -95,11 +95,11 @@ async fn a_task_for_one_agent_only_is_not_moved() {
     world.set_route("box").await;
     let by_project = world.run("pinned by its project", "p").await;
     world.set_route("box,b").await;
-    let pinned = bematic::command::Command::Run {
+    let pinned = bematic::command::Command::Run(bematic::command::RunArguments {
         agent: Some(id("box")),
         priority: Priority::default(),
         prompt: "pinned by name".to_owned(),
-    };
+    });
     execute(&world, pinned).await;
     world.open_breaker("box").await;
     world.calls.take();
