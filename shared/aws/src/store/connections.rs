@@ -83,7 +83,7 @@ impl Connections for AgentStore {
         };
         Ok(match &agent.connection {
             Some(bound) if bound.id == binding.id => BindOutcome::Current { replaced: None },
-            _ if agent.has_revoked_key_of(binding) => BindOutcome::Revoked,
+            _ if agent.has_revoked_key(binding.key_id.as_ref()) => BindOutcome::Revoked,
             _ => BindOutcome::Replaced,
         })
     }
@@ -134,7 +134,7 @@ impl Connections for AgentStore {
                 return Ok(BindOutcome::NoAgent);
             }
             before = parse_record(item)?;
-            if before.has_revoked_key_of(binding) {
+            if before.has_revoked_key(binding.key_id.as_ref()) {
                 return Ok(BindOutcome::Revoked);
             }
         }

@@ -7,12 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use bematic::{
-    agent::KeyId,
-    breaker::Breaker,
+    agent::{Agent, KeyId},
     error::StoreError,
     ports::{
         AttachedRecord, BreakerChange, CardRecord, CardRecords, ClaimConditions, ClaimOutcome,
-        Created, TaskCreation, Tasks, TransitionWritten,
+        Created, ReportedTask, TaskCreation, Tasks, TransitionWritten,
     },
     task::{Completion, LateReport, Task, TaskSpec},
 };
@@ -80,17 +79,23 @@ impl Tasks for TaskStore {
         found.into_values().collect()
     }
 
-    async fn find_with_breaker(
+    async fn find_for_agent(
         &self,
         id: TaskId,
         agent: &AgentId,
-    ) -> Result<(Option<Task>, Breaker), StoreError> {
-        let (task, breaker) = (keys::task(id), keys::breaker(agent));
+        key: Option<&KeyId>,
+    ) -> Result<ReportedTask, StoreError> {
+        let (task, breaker, record) = (keys::task(id), keys::breaker(agent), keys::agent(agent));
         let keys = [(&self.tasks, &task), (&self.agents, &breaker)];
-        let mut found = batch_get_chunk(&self.tasks.client, keys.into_iter(), true).await?;
-        let task = found.remove(&task).map(parse_record).transpose()?;
+        let keys = keys.into_iter().chain(key.map(|_| (&self.agents, &record)));
+        let mut found = batch_get_chunk(&self.tasks.client, keys, true).await?;
         let breaker = found.remove(&breaker).map(parse_record).transpose()?;
-        Ok((task, breaker.unwrap_or_default()))
+        let record: Option<Agent> = found.remove(&record).map(parse_record).transpose()?;
+        Ok(ReportedTask {
+            task: found.remove(&task).map(parse_record).transpose()?,
+            breaker: breaker.unwrap_or_default(),
+            is_key_revoked: record.is_some_and(|it| it.has_revoked_key(key)),
+        })
     }
 
     async fn spec(&self, id: TaskId) -> Result<Option<TaskSpec>, StoreError> {

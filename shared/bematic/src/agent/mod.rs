@@ -136,8 +136,7 @@ impl Agent {
     }
 
     /// Whether the key with which a connection authenticated is revoked.
-    pub fn has_revoked_key_of(&self, binding: &Binding) -> bool {
-        let key = binding.key_id.as_ref();
+    pub fn has_revoked_key(&self, key: Option<&KeyId>) -> bool {
         key.is_some_and(|id| self.revoked_keys.contains_key(id))
     }
 

@@ -43,8 +43,8 @@ pub use self::{
     secrets::{SecretSource, SecretVersion},
     tasks::{
         AttachedRecord, BatchWritten, Batches, CardRecord, CardRecords, ClaimConditions,
-        ClaimOutcome, Deadlines, MAX_WAITING_COUNTED, Reports, TaskCreation, TaskLists, Tasks,
-        TransitionWritten,
+        ClaimOutcome, Deadlines, MAX_WAITING_COUNTED, ReportedTask, Reports, TaskCreation,
+        TaskLists, Tasks, TransitionWritten,
     },
 };
 

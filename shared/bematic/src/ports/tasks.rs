@@ -80,6 +80,17 @@ pub enum TransitionWritten {
     KeyRevoked,
 }
 
+/// A task, and what decides on what an agent reports on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportedTask {
+    /// The task; `None` if there is no such task.
+    pub task: Option<Task>,
+    /// The agent's circuit breaker.
+    pub breaker: Breaker,
+    /// Whether the key of the connection over which the agent reports is revoked.
+    pub is_key_revoked: bool,
+}
+
 /// The limit to which an agent's waiting tasks are counted to compare its load with others'.
 pub const MAX_WAITING_COUNTED: usize = 100;
 
@@ -90,12 +101,14 @@ pub trait Tasks: Send + Sync {
     async fn find(&self, id: TaskId) -> StoreResult<Option<Task>>;
     /// Returns those of the tasks that exist, as they are now: a call for each 100.
     async fn find_all(&self, ids: &BTreeSet<TaskId>) -> StoreResult<Vec<Task>>;
-    /// Returns the task, and the circuit breaker of the agent that reports on it.
-    async fn find_with_breaker(
+    /// Returns the task, the circuit breaker of the agent that reports on it, and whether the key
+    /// of the connection over which it does is revoked.
+    async fn find_for_agent(
         &self,
         id: TaskId,
         agent: &AgentId,
-    ) -> StoreResult<(Option<Task>, Breaker)>;
+        key: Option<&KeyId>,
+    ) -> StoreResult<ReportedTask>;
     /// Returns the task's specification.
     async fn spec(&self, id: TaskId) -> StoreResult<Option<TaskSpec>>;
     /// Returns the task's result.

@@ -164,11 +164,19 @@ impl MessageRouter {
                 is_early,
             };
             let is_sign = message.is_heartbeat_or_status();
+            let is_request = matches!(message, AgentMessage::AuthRequest(_));
             let outcome = self.handle_message(context, message).await;
+            let is_refused =
+                matches!(&outcome, Err(BematicError::Auth(AuthError::BadApiKey(_)))) && !is_request;
             let is_stored = event.agent_id.is_none() || is_sign && outcome.is_ok();
             let answers =
                 outcome.unwrap_or_else(|error| vec![logged_system_error(Some(id.clone()), &error)]);
             let answered = self.send_all(sender, answers).await;
+            // The connection could not be closed when its key was revoked.
+            if is_refused {
+                let closed = self.ports.gateway.close(&sender.connection).await;
+                return answered.and(closed.map_err(Into::into));
+            }
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.
             if !sender.is_recorded {

@@ -120,6 +120,7 @@ impl MessageRouter {
         claimed: Option<Attempt>,
     ) -> Result<(Option<Attempt>, Vec<CloudMessage>)> {
         let (agent, now) = (&context.sender.agent_id, context.now);
+        let key = context.sender.key_id.as_ref();
         if let Some(attempt) = claimed
             && self
                 .transitions
@@ -132,14 +133,17 @@ impl MessageRouter {
             said_at: context.sent_at,
         };
         let decide = self.transitions.decision_function(Some(agent), &event, now);
-        let task = self.transitions.read_agent_task(agent, task_id).await?;
+        let task = self
+            .transitions
+            .read_agent_task(agent, key, task_id)
+            .await?;
         // A report has the card refreshed anyway: if it changes nothing in the task, it calls for
         // no other message.
         let outcome = match decide(&task) {
             Err(why) => TransitionOutcome::Unchanged(task, why),
             Ok(_) => {
                 self.transitions
-                    .change_task(task, decide, None, context.sender.key_id.as_ref(), now)
+                    .change_task(task, decide, None, key, now)
                     .await?
             }
         };

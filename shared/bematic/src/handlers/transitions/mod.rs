@@ -68,9 +68,19 @@ impl Transitions {
     }
 
     /// Returns the task as it is now, if it belongs to the agent, or did before it was moved to
-    /// another: one call, which reads the agent's breaker too.
-    pub(super) async fn read_agent_task(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
-        let task = self.read_task_and_breaker(agent, id).await?;
+    /// another: one call, which reads the agent's breaker too. `key` is that of the connection over
+    /// which the agent reports.
+    ///
+    /// # Errors
+    /// [`AuthError::BadApiKey`] if the key is revoked; [`TaskError::UnknownTask`] and
+    /// [`TaskError::NotYourTask`].
+    pub(super) async fn read_agent_task(
+        &self,
+        agent: &AgentId,
+        key: Option<&KeyId>,
+        id: TaskId,
+    ) -> Result<Task> {
+        let task = self.read_task_and_breaker(agent, key, id).await?;
         if !task.is_known_to(agent) {
             return Err(TaskError::NotYourTask(id, agent.clone()).into());
         }
@@ -78,11 +88,19 @@ impl Transitions {
     }
 
     /// Reads a task and the agent's breaker in one call, and caches both.
-    async fn read_task_and_breaker(&self, agent: &AgentId, id: TaskId) -> Result<Task> {
-        let (task, breaker) = self.ports.tasks.find_with_breaker(id, agent).await?;
-        let task = task.ok_or(TaskError::UnknownTask(id))?;
+    async fn read_task_and_breaker(
+        &self,
+        agent: &AgentId,
+        key: Option<&KeyId>,
+        id: TaskId,
+    ) -> Result<Task> {
+        let found = self.ports.tasks.find_for_agent(id, agent, key).await?;
+        if found.is_key_revoked {
+            return Err(AuthError::BadApiKey(agent.clone()).into());
+        }
+        let task = found.task.ok_or(TaskError::UnknownTask(id))?;
         self.cache_task(&task);
-        self.breakers.insert(agent.clone(), breaker);
+        self.breakers.insert(agent.clone(), found.breaker);
         Ok(task)
     }
 
@@ -116,8 +134,8 @@ impl Transitions {
     ///
     /// # Errors
     /// The errors of [`Self::read_agent_task`], [`TaskError::TaskContended`] after too many version
-    /// conflicts, and [`AuthError::BadApiKey`] if the key is revoked and the event would free or
-    /// take a slot.
+    /// conflicts, and [`AuthError::BadApiKey`] if the key is revoked and the task has to be read, or
+    /// the event would free or take a slot.
     pub(super) async fn apply_for_agent(
         &self,
         agent: &AgentId,
@@ -139,7 +157,7 @@ impl Transitions {
         let cached = self.tasks.get(&id).map(|(task, _)| task);
         let task = match cached.filter(has_effect) {
             Some(task) => task,
-            None => self.read_agent_task(agent, id).await?,
+            None => self.read_agent_task(agent, key, id).await?,
         };
         let record = completion.map(AttachedRecord::Completion);
         self.change_task(task, decide, record, key, now).await
@@ -227,7 +245,7 @@ impl Transitions {
                 .next()
                 .ok_or(TaskError::TaskContended(id))?;
             tokio::time::sleep(pause).await;
-            task = self.read_task_and_breaker(&task.agent_id, id).await?;
+            task = self.read_task_and_breaker(&task.agent_id, key, id).await?;
         }
     }
 
@@ -351,7 +369,7 @@ impl Transitions {
                 return self.enqueue_refresh(id, now).await;
             }
             let known = self.ports.tasks.late_reports(id).await?;
-            task = self.read_task_and_breaker(&task.agent_id, id).await?;
+            task = self.read_task_and_breaker(&task.agent_id, None, id).await?;
             if known.iter().any(|late| late.attempt == report.attempt) {
                 let is_shown = task.shown >= task.version;
                 return if is_shown {

@@ -175,9 +175,14 @@ async fn a_revoked_agent_that_is_still_connected_cannot_end_a_task_or_keep_it() 
     ];
     for (kind, payload) in end {
         for router in [&router, &world.router()] {
+            // The close takes time.
+            world.out.open("c");
             let answers = say(&world, router, kind, payload.clone()).await;
             let refused = |it: &CloudMessage| matches!(it, CloudMessage::SystemError(error) if error.code == "BAD_API_KEY");
-            assert!(answers.iter().all(refused), "{kind}: {answers:?}");
+            assert!(
+                matches!(&answers[..], [one] if refused(one)),
+                "{kind}: {answers:?}"
+            );
             let state = world.store.task(task.id).unwrap().state;
             assert_eq!(state.name(), "processing", "{kind}");
         }
@@ -192,6 +197,32 @@ async fn a_revoked_agent_that_is_still_connected_cannot_end_a_task_or_keep_it() 
         panic!("{:?}", world.store.task(task.id));
     };
     assert_eq!(failure.code, FailureCode::AgentLost);
+}
+
+#[tokio::test]
+async fn a_revoked_agent_that_is_still_connected_starts_no_task_and_is_closed() {
+    let start = [
+        ("TASK_ACK", json!({ "accepted": true })),
+        ("TASK_PROGRESS", json!({ "progress": 5, "message": "m" })),
+        ("TASK_STREAM", json!({ "delta": "x", "seq": 1 })),
+    ];
+    for (kind, mut payload) in start {
+        let world = World::new().await;
+        let task = world.dispatched().await;
+        payload["taskId"] = json!(task.id);
+        payload["attempt"] = json!(1);
+        world.revoke(None).await;
+        world.out.take_notified();
+        let answers = say(&world, &world.router(), kind, payload).await;
+        assert!(
+            matches!(&answers[..], [CloudMessage::SystemError(error)] if error.code == "BAD_API_KEY"),
+            "{kind}: {answers:?}"
+        );
+        assert_eq!(world.out.closed(), [connection("c")].into(), "{kind}");
+        let state = world.store.task(task.id).unwrap().state;
+        assert_eq!(state.name(), "dispatched", "{kind}");
+        assert!(world.out.take_notified().is_empty(), "{kind}");
+    }
 }
 
 #[tokio::test]
