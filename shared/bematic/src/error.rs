@@ -116,7 +116,7 @@ pub enum AuthError {
     /// The key does not belong to this agent, is revoked or no longer valid, or there is no such
     /// agent.
     #[error(
-        "the API key is not valid for agent '{0}'; get one with `cargo xtask agent create {0} --add-key`"
+        "the API key is not valid for agent '{0}'; get one with `bematic agent create {0} --add-key`"
     )]
     BadApiKey(AgentId),
     /// The handshake's headers are incomplete.

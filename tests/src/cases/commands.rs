@@ -100,7 +100,7 @@ async fn a_mention_in_a_thread_is_answered_there() {
 async fn a_channel_without_a_project_is_told_how_to_get_one() {
     let test = Test::new("homeless").await;
     let channel = test.channel_without_project().await;
-    let advice = format!("cargo xtask project create --channel {}", channel.id);
+    let advice = format!("bematic project create --channel {}", channel.id);
     let answer = channel.command("/bm run do something").await;
     assert!(
         answer.contains("no project") && answer.contains(&advice),

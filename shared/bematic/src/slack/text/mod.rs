@@ -130,7 +130,7 @@ pub(crate) fn dead_letters_redriven(count: usize) -> String {
 pub(crate) fn no_project(channel: &ChannelId) -> String {
     format!(
         ":file_folder: This channel has no project yet, so I don't know which agent and folder to \
-         use. An admin gives it one with\n```cargo xtask project create --channel {channel} --name \
+         use. An admin gives it one with\n```bematic project create --channel {channel} --name \
          &lt;name&gt; --agent &lt;agent&gt; --local-path &lt;folder on its machine&gt;```\nThen try \
          again."
     )
@@ -141,7 +141,7 @@ pub(crate) fn unknown_agent(given: &AgentId, known: &[AgentId]) -> String {
     const NAMED: usize = 20;
     if known.is_empty() {
         return format!(
-            "There is no agent `{given}`, nor any other yet. An admin adds one with `cargo xtask \
+            "There is no agent `{given}`, nor any other yet. An admin adds one with `bematic \
              agent create &lt;name&gt;`."
         );
     }
@@ -165,13 +165,13 @@ pub(crate) fn agent_not_of_project(agent: &AgentId, route: &Route, channel: &Cha
 /// Returns the answer where none of the route's agents exists.
 pub(crate) fn no_route_agent_exists(route: &Route) -> String {
     let [first, ..] = route.named_agents() else {
-        return "There is no agent yet. An admin adds one with `cargo xtask agent create \
+        return "There is no agent yet. An admin adds one with `bematic agent create \
                 &lt;name&gt;`."
             .to_owned();
     };
     format!(
         "This channel's project names only agents that do not exist: `{route}`. An admin adds one \
-         with `cargo xtask agent create {first}`, or names others with `cargo xtask project create \
+         with `bematic agent create {first}`, or names others with `bematic project create \
          … --replace`."
     )
 }
@@ -274,7 +274,7 @@ fn task_list_item(task: &Task, now: Timestamp) -> String {
 
 pub(crate) fn agents(agents: &[Agent], now: Timestamp) -> String {
     if agents.is_empty() {
-        return "No agent yet. An admin adds one with `cargo xtask agent create &lt;name&gt;`."
+        return "No agent yet. An admin adds one with `bematic agent create &lt;name&gt;`."
             .to_owned();
     }
     fit_lines(agents.iter().map(|agent| {

@@ -42,7 +42,7 @@ fn an_unknown_agent_is_answered_with_the_known_ones() {
     );
     let many: Vec<_> = (0..25).map(|n| agent(&format!("a{n}"))).collect();
     assert!(unknown_agent(&agent("c"), &many).ends_with("`a19` and 5 more."));
-    assert!(unknown_agent(&agent("c"), &[]).contains("cargo xtask agent create"));
+    assert!(unknown_agent(&agent("c"), &[]).contains("bematic agent create"));
 }
 
 #[test]
