@@ -18,6 +18,9 @@ use crate::ui::Ui;
 /// processor, from answering within Slack's 3 s on a slow machine.
 const TEST_THREADS: &str = "8";
 
+/// The arguments that have the ignored tests run, and no others.
+const IGNORED: [&str; 2] = ["--", "--ignored"];
+
 /// Runs `cargo test` on a stack, whose file is `stack_file`.
 async fn run_cargo_test(
     workspace: &Workspace,
@@ -53,17 +56,21 @@ pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &
         settings,
         async |session, _| {
             let file = session.dir.join(STACK_FILE);
+            // Tests that need the emulator for themselves are ignored in the run of all. The flood is the
+            // first: an emulator that has served all other tests does not keep up with it.
+            let run_alone = async |name| {
+                let arguments = ["test", "--package", "bematic-e2e", "--locked"];
+                run_cargo_test(workspace, &arguments, Some(name), &IGNORED, "1", &file).await
+            };
+            if filter.is_none() {
+                run_alone("cases::flood").await?;
+            }
             let all = ["test", "--workspace", "--locked"];
             run_cargo_test(workspace, &all, filter, &[], TEST_THREADS, &file).await?;
             // The check of the functions' permissions runs the handlers' tests once more.
             let handlers = ["test", "--workspace", "--test", "handlers", "--locked"];
-            let ignored = ["--", "--ignored"];
-            run_cargo_test(workspace, &handlers, filter, &ignored, TEST_THREADS, &file).await?;
-            // Tests that need the emulator for themselves are ignored before. The flood is run by its name
-            // only: an emulator that has served all other tests does not keep up with it.
-            let filter = filter.or(Some("cases::deployment"));
-            let alone = ["test", "--package", "bematic-e2e", "--locked"];
-            run_cargo_test(workspace, &alone, filter, &ignored, "1", &file).await
+            run_cargo_test(workspace, &handlers, filter, &IGNORED, TEST_THREADS, &file).await?;
+            run_alone(filter.unwrap_or("cases::deployment")).await
         },
     )
     .await?;

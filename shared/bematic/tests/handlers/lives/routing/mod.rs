@@ -193,10 +193,7 @@ async fn unknown_agents_of_a_route_are_left_out_and_a_route_without_known_agents
     });
     let answer = execute(&world, command).await;
     assert!(answer.contains("`nobody,no-one`"), "{answer}");
-    assert!(
-        answer.contains("bematic agent create nobody"),
-        "{answer}"
-    );
+    assert!(answer.contains("bematic agent create nobody"), "{answer}");
     assert_eq!(world.store.all_tasks().len(), 1);
 }
 
