@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use serde_json::Value;
@@ -15,15 +15,18 @@ const LISTENING: &str = "0A";
 /// The addresses on which a process of the stack listens: the program's own, the emulator's and
 /// those of its functions. Off Linux, only those that the stack tells.
 pub(crate) fn listening_addresses() -> Vec<SocketAddr> {
-    let Ok(table) = fs::read_to_string("/proc/net/tcp") else {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let tables: Vec<_> = tables.into_iter().flatten().collect();
+    if tables.is_empty() {
         let stack = stack();
         let urls = [&stack.aws.aws_endpoint, &stack.slack_url];
         return urls
             .map(|url| url["http://".len()..].parse().expect("an address"))
             .into();
-    };
+    }
     let sockets = sockets_of(&processes());
-    let listening = table.lines().skip(1).filter_map(|line| {
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let listening = lines.filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let is_own = fields[3] == LISTENING && sockets.contains(fields[9]);
         is_own.then(|| parse_address(fields[1]))
@@ -78,10 +81,31 @@ fn sockets_of(processes: &[u64]) -> HashSet<String> {
     inodes.collect()
 }
 
-/// Parses an address such as `0100007F:1F90`, whose bytes are those of a little-endian number.
+/// Parses an address such as `0100007F:1F90`, or one of IPv6: each four bytes are those of a
+/// little-endian number.
 fn parse_address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').expect("an address and a port");
-    let ip = u32::from_str_radix(ip, 16).expect("an address");
     let port = u16::from_str_radix(port, 16).expect("a port");
-    (IpAddr::from(Ipv4Addr::from(ip.swap_bytes())), port).into()
+    let number = |at: usize| {
+        let number = u32::from_str_radix(&ip[at..at + 8], 16).expect("an address");
+        number.swap_bytes()
+    };
+    let ip = if ip.len() == 8 {
+        IpAddr::from(number(0).to_be_bytes())
+    } else {
+        let numbers = [0, 8, 16, 24].map(number);
+        let all = numbers
+            .iter()
+            .fold(0, |all, number| all << 32 | u128::from(*number));
+        IpAddr::from(all.to_be_bytes())
+    };
+    (ip.to_canonical(), port).into()
+}
+
+#[test]
+fn addresses_are_read_as_linux_writes_them() {
+    let v6 = "00000000000000000000000001000000:1F90";
+    for (written, address) in [("0100007F:1F90", "127.0.0.1:8080"), (v6, "[::1]:8080")] {
+        assert_eq!(parse_address(written).to_string(), address);
+    }
 }
