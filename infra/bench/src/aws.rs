@@ -35,6 +35,7 @@ pub(crate) fn build_slack(clock: Clock) -> Arc<Slack> {
             id: SLACK_USER_ID.to_owned(),
             name: "bench".to_owned(),
             real_name: "The bench".to_owned(),
+            ..User::default()
         }],
         max_messages: usize::MAX,
         clock,

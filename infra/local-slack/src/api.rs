@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::call_arguments::CallArguments;
-use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME};
+use crate::config::{APP_ID, BOT_ID, BOT_NAME, BOT_USER_ID, TEAM_ID, TEAM_NAME, User};
 use crate::error::{Code, Refusal, rate_limited_response};
 use crate::faults::Fault;
 use crate::state::Slack;
@@ -114,18 +114,31 @@ fn execute(slack: &Slack, method: &str, args: &CallArguments) -> Result<Value, R
 
 fn users_info(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
     let id = args.required("user")?;
-    let is_bot = id == BOT_USER_ID;
-    let (name, real_name) = if is_bot {
-        (BOT_NAME.to_lowercase(), BOT_NAME.to_owned())
+    let user = if id == BOT_USER_ID {
+        User {
+            id: id.to_owned(),
+            name: BOT_NAME.to_lowercase(),
+            real_name: BOT_NAME.to_owned(),
+            is_bot: true,
+            ..User::default()
+        }
     } else {
-        let user = slack.workspace().user(id)?.clone();
-        (user.name, user.real_name)
+        slack.workspace().user(id)?.clone()
     };
-    Ok(json!({ "user": {
-        "id": id, "team_id": TEAM_ID, "name": name, "real_name": real_name,
-        "deleted": false, "is_bot": is_bot, "tz": "Etc/UTC", "tz_offset": 0,
-        "profile": { "real_name": real_name, "display_name": name },
-    }}))
+    let mut answer = json!({
+        "id": id, "team_id": TEAM_ID, "name": user.name, "real_name": user.real_name,
+        "deleted": user.deleted, "is_bot": user.is_bot,
+        "profile": { "real_name": user.real_name, "display_name": user.name },
+    });
+    // Slack leaves these fields out of a deactivated account.
+    if !user.deleted {
+        answer["tz"] = json!("Etc/UTC");
+        answer["tz_offset"] = json!(0);
+        answer["is_restricted"] = json!(user.is_restricted || user.is_ultra_restricted);
+        answer["is_ultra_restricted"] = json!(user.is_ultra_restricted);
+        answer["is_stranger"] = json!(user.is_stranger);
+    }
+    Ok(json!({ "user": answer }))
 }
 
 /// Opens a modal on the pages of the person whose interaction issued the trigger.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::config::Channel;
+use crate::config::{Channel, User};
 use crate::say::SayOutcome;
 use crate::ts::Ts;
 
@@ -74,6 +74,11 @@ impl Client {
         self.post_to_control::<Value>("channels", channel)
             .await
             .map(drop)
+    }
+
+    /// Adds a person; one with the same id is replaced, as to make a guest of a member.
+    pub async fn add_user(&self, user: &User) -> Result<(), ClientError> {
+        self.post_to_control::<Value>("users", user).await.map(drop)
     }
 
     async fn post_to_control<T: DeserializeOwned>(

@@ -43,8 +43,12 @@ fn default_true() -> bool {
     true
 }
 
-/// A person.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A person, who is a full member of the workspace unless a field says otherwise.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "Slack's users have these fields"
+)]
 pub struct User {
     /// The id, `U…`.
     pub id: String,
@@ -52,6 +56,21 @@ pub struct User {
     pub name: String,
     /// The displayed name.
     pub real_name: String,
+    /// Whether the person is a guest, of one channel or of several.
+    #[serde(default)]
+    pub is_restricted: bool,
+    /// Whether the person is a guest of one channel; Slack then sets `is_restricted`, too.
+    #[serde(default)]
+    pub is_ultra_restricted: bool,
+    /// Whether the user is a bot.
+    #[serde(default)]
+    pub is_bot: bool,
+    /// Whether the person is of another workspace.
+    #[serde(default)]
+    pub is_stranger: bool,
+    /// Whether the account is deactivated.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// The configuration of a local Slack. [`Config::new`] sets defaults, which can be changed field by
@@ -112,6 +131,7 @@ impl Config {
                 id: id.into(),
                 name: name.into(),
                 real_name: real_name.into(),
+                ..User::default()
             })),
             answer_within: Duration::from_secs(3),
             event_retries: [0, 60, 300].map(Duration::from_secs).into(),

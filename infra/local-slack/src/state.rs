@@ -90,8 +90,8 @@ impl Slack {
         workspace.publish(|| json!({ "type": "workspace", "channels": workspace.channels }));
     }
 
-    /// Adds a person; one with the same id is replaced.
-    pub(crate) fn add_user(&self, user: User) {
+    /// Adds a person; one with the same id is replaced, as to make a guest of a member.
+    pub fn add_user(&self, user: User) {
         let workspace = &mut *self.workspace();
         workspace.users.retain(|other| other.id != user.id);
         workspace.users.push(user);

@@ -180,6 +180,27 @@ async fn people_and_channels_can_be_looked_up() {
     assert_eq!(user["user"]["real_name"], "Ada Lovelace");
     let bot = slack.ok("users.info", json!({ "user": "U0BEMATIC" })).await;
     assert_eq!(bot["user"]["is_bot"], true);
+    assert_eq!(user["user"]["is_restricted"], false);
+    for (changed, fields) in [
+        (
+            json!({ "is_restricted": true }),
+            json!([true, false, false]),
+        ),
+        (
+            json!({ "is_ultra_restricted": true }),
+            json!([true, true, false]),
+        ),
+        (json!({ "deleted": true }), json!([null, null, true])),
+        (json!({}), json!([false, false, false])),
+    ] {
+        let mut person = json!({ "id": ADA, "name": "ada", "real_name": "Ada Lovelace" });
+        let object = person.as_object_mut().unwrap();
+        object.extend(changed.as_object().unwrap().clone());
+        slack.control("users", person).await;
+        let user = &slack.ok("users.info", json!({ "user": ADA })).await["user"];
+        let names = ["is_restricted", "is_ultra_restricted", "deleted"];
+        assert_eq!(json!(names.map(|it| &user[it])), fields, "{changed}");
+    }
     let channel = slack
         .ok("conversations.info", json!({ "channel": CHANNEL }))
         .await;
