@@ -14,7 +14,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let app = App::from_env(CallTimeLimits::WEBHOOK).await?;
-    let webhook = &Webhook::new(app.ports(), app.signing_secret()?);
+    let webhook = &Webhook::new(app.ports(), app.signing_secret()?, app.slack_client()?);
     run(service_fn(async |request: lambda_http::Request| {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let request = Request::new(request.raw_http_path(), header, request.body());

@@ -54,7 +54,8 @@ pub struct NewProject {
     /// deployment's TaskLeaseSeconds].
     #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
     pub lease_secs: Option<u64>,
-    /// Also accept commands of people of other workspaces, in a channel that is shared with these.
+    /// Also accept commands of guests, and of people of other workspaces in a channel that is shared
+    /// with these.
     #[arg(long)]
     pub external_users: bool,
 }
@@ -87,7 +88,7 @@ pub(crate) struct ProjectChanges {
     /// Seconds that the agent may be silent about a task before the task fails.
     #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
     lease_secs: Option<u64>,
-    /// Whether people of other workspaces may give commands.
+    /// Whether guests and people of other workspaces may give commands.
     #[arg(long, value_name = "true|false")]
     external_users: Option<bool>,
 }

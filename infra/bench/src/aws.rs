@@ -12,6 +12,10 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use bematic::access::{CheckedMembership, Membership};
+use bematic::ports::Memberships as _;
+use bematic_aws::store::PeopleStore;
+use bematic_protocol::time::Timestamp;
 use fake_aws::{FakeAws, Hook};
 use local_slack::{Channel, Clock, Config, Slack, User};
 use tokio::{net::TcpListener, time::Instant};
@@ -28,6 +32,8 @@ pub(crate) const SIGNING_SECRET_ARN: &str =
 pub(crate) const BOT_TOKEN_ARN: &str = "arn:aws:secretsmanager:us-east-1:0:secret:bot-token";
 const BOT_TOKEN: &str = "xoxb-bench";
 pub(crate) const SLACK_USER_ID: &str = "U0BENCH";
+/// The table of agents and people, by its logical id in the template.
+pub(crate) const AGENTS_TABLE: &str = "AgentsTable";
 
 pub(crate) fn build_slack(clock: Clock) -> Arc<Slack> {
     Slack::new(Config {
@@ -51,6 +57,19 @@ pub(crate) fn store_secrets(aws: &FakeAws) {
     ] {
         aws.secrets().put(arn, secret, 0);
     }
+}
+
+/// Stores that the person who gives the commands is a full member, as the first command of a day does:
+/// the others, which are measured, ask Slack nothing.
+pub(crate) async fn store_membership(aws: &FakeAws, now: Timestamp) -> Result<()> {
+    let client = aws_sdk_dynamodb::Client::new(&aws.unobserved().sdk_config());
+    let checked = CheckedMembership {
+        user_id: SLACK_USER_ID.parse()?,
+        membership: Membership::Full,
+        checked_at: now,
+    };
+    let store = PeopleStore::new(client, AGENTS_TABLE.to_owned());
+    Ok(store.put(&checked).await?)
 }
 
 /// Adds a channel that the bot is in.

@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::agent_messages::{
     self as messages, OUTPUT_CHUNKS_PER_TASK, REPORT_INTERVAL, STEPS_PER_TASK,
 };
-use crate::aws::add_slack_channel;
+use crate::aws::{AGENTS_TABLE, add_slack_channel};
 use crate::common::FLOOR_FUNCTION;
 use crate::driver::FunctionInvoker as _;
 use crate::invocation::{InvocationKind, SpecialCase};
@@ -63,7 +63,7 @@ async fn create_agent_with_channel<'a>(testbed: &'a Testbed, name: &str) -> Resu
 pub(crate) fn admin_client(config: SdkConfig) -> Admin {
     let tables = Tables {
         tasks: "TasksTable".into(),
-        agents: "AgentsTable".into(),
+        agents: AGENTS_TABLE.into(),
         keys: "KeysTable".into(),
     };
     Admin::new(Deployment {

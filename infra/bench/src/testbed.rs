@@ -14,7 +14,7 @@ use fake_aws::{FakeAws, Message};
 use serde_json::Value;
 use xtask::Workspace;
 
-use crate::aws::{FakeAwsServer, store_secrets};
+use crate::aws::{FakeAwsServer, store_membership, store_secrets};
 use crate::common::{FLOOR_FUNCTION, MESSAGE_FUNCTION, lock};
 use crate::driver::{Cloud, FunctionInvoker};
 use crate::environment::Environment;
@@ -71,6 +71,7 @@ impl Testbed {
         let queue_time: fake_aws::Clock = Arc::new(now);
         let aws = FakeAws::new(&template.aws, queue_time.clone());
         store_secrets(&aws);
+        store_membership(&aws, SystemClock.now()).await?;
         aws.set_request_unit_metering(true);
         aws.calls().set_recording(false);
         let server = FakeAwsServer::start(aws.clone()).await?;

@@ -124,6 +124,7 @@ impl App {
             breakers: agent_store,
             projects: Arc::new(ProjectStore::new(dynamo, agents.clone())),
             roles: people_store.clone(),
+            memberships: people_store.clone(),
             audit_log: people_store,
             dispatch: Arc::new(queue(QueueName::Dispatch)),
             notifications: Arc::new(queue(QueueName::Notifications)),

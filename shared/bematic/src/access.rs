@@ -1,5 +1,7 @@
 //! Who may do what: the roles of people, what each command requires, and the limits of a person.
 
+mod membership;
+
 use bematic_protocol::{
     ids::{ChannelId, UserId},
     time::Timestamp,
@@ -7,6 +9,7 @@ use bematic_protocol::{
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
+pub use self::membership::{CheckedMembership, Membership, Outsider};
 use crate::task::Origin;
 
 /// The role of a person; a later one includes what the earlier ones may do.
@@ -153,9 +156,14 @@ impl AccessSettings {
         }
     }
 
+    /// Whether the deployment names the person as an admin.
+    pub fn is_first_admin(&self, user: &UserId) -> bool {
+        self.first_admins.contains(user)
+    }
+
     /// Returns a person's role, given the one that is stored.
     pub fn role_of(&self, user: &UserId, stored: Option<Role>) -> Role {
-        if self.first_admins.contains(user) {
+        if self.is_first_admin(user) {
             return Role::Admin;
         }
         stored.unwrap_or(self.default_role)

@@ -262,7 +262,7 @@ fn build_handler(name: &str, app: &App, slack: Arc<SlackClient>) -> Result<Box<d
             })
         }
         WEBHOOK_FUNCTION => {
-            let webhook = Webhook::new(ports, app.signing_secret()?);
+            let webhook = Webhook::new(ports, app.signing_secret()?, slack);
             box_handler(async move |event| {
                 let header = |name: &str| event["headers"][name.to_lowercase()].as_str();
                 let text = |name: &str| event[name].as_str().unwrap_or_default();

@@ -24,7 +24,7 @@ use super::lambda::{Lambda, SIMULATED_BASE_URL};
 use super::meter::{AwsCallMeter, Meter, WorkCause};
 use super::report::{Load, RunFigures};
 use crate::agent_messages::HEARTBEAT_EVERY;
-use crate::aws::{add_slack_channel, build_slack, store_secrets};
+use crate::aws::{add_slack_channel, build_slack, store_membership, store_secrets};
 use crate::common::lock;
 use crate::driver::{Cloud, FunctionInvoker as _};
 use crate::prices::Prices;
@@ -128,6 +128,7 @@ async fn build_fleet(
     let ids: Arc<dyn IdGenerator> = Arc::new(SeededIds { clock, random });
     let aws = FakeAws::new(&template.aws, Arc::new(move || clock.now().as_millis()));
     store_secrets(&aws);
+    store_membership(&aws, clock.now()).await?;
     aws.set_request_unit_metering(true);
     aws.calls().set_recording(false);
     let meter = Arc::new(Meter::new(prices.clone()));

@@ -7,6 +7,8 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bematic::{
+    access::{Membership, Outsider},
+    ports::MembershipSource,
     secret::CachedSecret,
     slack::{
         Message,
@@ -26,7 +28,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded::Serializer};
 
-use super::wire::{self, MessagesPage, PostedMessage};
+use super::wire::{self, MessagesPage, PostedMessage, UserInfo};
 
 /// Messages of one page of history (Slack allows 999, and advises at most 200).
 const PAGE_SIZE: usize = 200;
@@ -221,9 +223,33 @@ impl SlackClient {
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)));
+        self.call_form(method, fields).await
+    }
+
+    /// Calls a method with a form, the body of those methods that take no JSON.
+    async fn call_form<'a, T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        fields: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<T, SlackError> {
         let body = Serializer::new(String::new()).extend_pairs(fields).finish();
         let content_type = "application/x-www-form-urlencoded";
         self.call(method, content_type, body).await
+    }
+}
+
+#[async_trait]
+impl MembershipSource for SlackClient {
+    async fn membership(&self, user: &UserId) -> Result<Membership, SlackError> {
+        const METHOD: &str = "users.info";
+        let fields = [("user", user.as_str())].into_iter();
+        match self.call_form::<UserInfo>(METHOD, fields).await {
+            Ok(info) => info.membership(METHOD),
+            Err(SlackError::Refused { error, .. }) if wire::is_unknown_user(&error) => {
+                Ok(Membership::Outsider(Outsider::Stranger))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

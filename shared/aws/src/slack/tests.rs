@@ -12,6 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use bematic::{
+    access::{Membership, Outsider},
+    ports::MembershipSource as _,
     secret::{CachedSecret, KEEP, MIN_INTERVAL},
     slack::{
         Message,
@@ -490,4 +492,68 @@ async fn a_token_that_cannot_be_read_is_named_and_slack_is_not_called() {
     assert!(error.is_transient());
     assert!(fixture.sent().is_empty());
     post(&client).await.unwrap();
+}
+
+/// What Slack says of a user with these fields.
+fn membership_of(fields: &Value) -> Result<Membership, SlackError> {
+    let mut user = json!({ "id": ADA, "team_id": "T1", "name": "ada" });
+    let object = user.as_object_mut().unwrap();
+    object.extend(fields.as_object().unwrap().clone());
+    let body = json!({ "ok": true, "user": user }).to_string();
+    let info = wire::interpret_response("users.info", 200, None, body.as_bytes());
+    info.and_then(|it: wire::UserInfo| it.membership("users.info"))
+}
+
+#[test]
+fn a_user_is_a_full_member_only_if_slack_says_so() {
+    let full = json!({ "is_restricted": false, "is_ultra_restricted": false });
+    assert_eq!(membership_of(&full).unwrap(), Membership::Full);
+    for (field, outsider) in [
+        ("is_restricted", Outsider::Guest),
+        ("is_ultra_restricted", Outsider::Guest),
+        ("is_bot", Outsider::Bot),
+        ("is_stranger", Outsider::Stranger),
+        ("deleted", Outsider::Deactivated),
+    ] {
+        let expected = Membership::Outsider(outsider);
+        let mut fields = full.clone();
+        fields[field] = json!(true);
+        assert_eq!(membership_of(&fields).unwrap(), expected, "{field}");
+        // Slack leaves out what does not apply.
+        let alone = membership_of(&json!({ field: true }));
+        assert_eq!(alone.unwrap(), expected, "{field}");
+    }
+    for incomplete in [json!({}), json!({ "is_restricted": false })] {
+        let error = membership_of(&incomplete).unwrap_err();
+        assert_eq!(error.code(), "SLACK_UNAVAILABLE", "{incomplete}");
+    }
+}
+
+#[tokio::test]
+async fn slack_is_asked_about_a_user_with_a_form() {
+    let fixture = Fixture::new();
+    let client = fixture.client();
+    let ask = async |user: &str| client.membership(&user.parse().unwrap()).await;
+    assert_eq!(ask(ADA).await.unwrap(), Membership::Full);
+    let [sent] = fixture.sent().try_into().unwrap();
+    assert_eq!(sent.path, "/api/users.info");
+    assert_eq!(sent.body, format!("user={ADA}"));
+    let stranger = Membership::Outsider(Outsider::Stranger);
+    assert_eq!(ask("U404").await.unwrap(), stranger);
+    for (error, code, is_missing_scope) in [
+        ("missing_scope", "SLACK_TOKEN_REFUSED", true),
+        ("token_revoked", "SLACK_TOKEN_REFUSED", false),
+        ("ratelimited", "SLACK_RATE_LIMITED", false),
+        ("access_denied", "SLACK_REFUSED", false),
+    ] {
+        let fault = Fault::with_error("users.info", error);
+        fixture.slack.add_fault(fault);
+        let refused = ask(ADA).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{error}");
+        assert_eq!(refused.is_missing_scope(), is_missing_scope, "{error}");
+    }
+    fixture
+        .slack
+        .add_fault(Fault::with_error("users.info", "user_not_visible"));
+    assert_eq!(ask(ADA).await.unwrap(), stranger);
 }

@@ -2,7 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
-use bematic::slack::api::SlackError;
+use bematic::{
+    access::{Membership, Outsider},
+    slack::api::SlackError,
+};
 use bematic_protocol::ids::{CardSubject, MessageTs};
 use http::header::{HeaderMap, RETRY_AFTER};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -57,6 +60,67 @@ impl MessagesPage {
             .next_cursor
             .filter(|cursor| !cursor.is_empty())
     }
+}
+
+/// The answer of `users.info`, of which only the membership is read.
+#[derive(Deserialize)]
+pub(super) struct UserInfo {
+    user: User,
+}
+
+/// A person or a bot. Slack leaves fields out that do not apply, such as those of guests for a
+/// deactivated account.
+///
+/// <https://api.slack.com/types/user>
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    deleted: bool,
+    #[serde(default)]
+    is_bot: bool,
+    /// Whether the person is of another workspace, and in no channel that the app sees.
+    #[serde(default)]
+    is_stranger: bool,
+    /// Whether the person is a guest, of one channel or of several.
+    is_restricted: Option<bool>,
+    /// Whether the person is a guest of one channel.
+    is_ultra_restricted: Option<bool>,
+}
+
+impl UserInfo {
+    /// Returns how the person belongs to the workspace. An answer that does not say whether the person
+    /// is a guest is no valid one: it must let nobody in.
+    pub(super) fn membership(self, method: &'static str) -> Result<Membership, SlackError> {
+        let User {
+            deleted,
+            is_bot,
+            is_stranger,
+            is_restricted,
+            is_ultra_restricted,
+        } = self.user;
+        let outsider = if deleted {
+            Outsider::Deactivated
+        } else if is_bot {
+            Outsider::Bot
+        } else if is_stranger {
+            Outsider::Stranger
+        } else {
+            match (is_restricted, is_ultra_restricted) {
+                (Some(false), Some(false)) => return Ok(Membership::Full),
+                (Some(true), _) | (_, Some(true)) => Outsider::Guest,
+                _ => {
+                    let problem = "the answer does not say whether the user is a guest";
+                    return Err(unavailable_error(method, problem));
+                }
+            }
+        };
+        Ok(Membership::Outsider(outsider))
+    }
+}
+
+/// Whether Slack's name of an error says that the workspace does not know the user.
+pub(super) fn is_unknown_user(error: &str) -> bool {
+    ["user_not_found", "user_not_visible"].contains(&error)
 }
 
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -166,6 +166,10 @@ pub(super) fn role(user: &UserId) -> Key {
     Key::new(format!("USER#{user}"), "ROLE")
 }
 
+pub(super) fn membership(user: &UserId) -> Key {
+    Key::new(role(user).pk, "MEMBER")
+}
+
 /// The time that a partition of the audit log spans: people's commands are few, and a query of a year
 /// reads thirteen partitions.
 const AUDIT_PARTITION_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;

@@ -25,7 +25,8 @@
 //! | connection that authenticates in band | `CONN#<id>` | `CONN` | id; index `due` (sharded, by deadline) until it is bound |
 //! | project | `PROJECT#<channel>` | `PROJECT` | channel; index `list` |
 //! | tasks of a person in an hour | `USER#<user>#<hour>` | `TASKS` | written with a new task, on condition of the limit |
-//! | role | `USER#<user>` | `ROLE` | person, together with a project; index `list` |
+//! | role | `USER#<user>` | `ROLE` | person, together with membership and project; index `list` |
+//! | membership, as Slack said | `USER#<user>` | `MEMBER` | person, together with role and project |
 //! | audit record | `AUDIT#<30 days>` | `<time>#<request>` | time, newest first |
 //!
 //! Table `keys`, which only the authorizer and authentication in band read, and only the
@@ -109,7 +110,7 @@ impl AgentStore {
     }
 }
 
-/// People's roles and the audit log in DynamoDB.
+/// People's roles, their membership of the workspace and the audit log in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct PeopleStore {
     agents: Table,

@@ -1,15 +1,14 @@
-//! People: their roles, and the audit log of what they did.
+//! People: their roles, their membership of the workspace, and the audit log of what they did.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bematic::{
-    access::{Role, RoleAssignment},
-    agent::Project,
+    access::{CheckedMembership, RoleAssignment},
     audit::{AuditFilter, AuditRecord},
     error::StoreError,
-    ports::{AuditLog, Roles},
+    ports::{AuditLog, Memberships, PersonInChannel, Roles},
 };
 use bematic_protocol::ids::{ChannelId, UserId};
 
@@ -20,18 +19,22 @@ use super::{
 
 #[async_trait]
 impl Roles for PeopleStore {
-    /// Reads both consistently: a role that was taken away is gone at once.
+    /// Reads all consistently: a role that was taken away is gone at once.
     async fn find_with_project(
         &self,
         user: &UserId,
         channel: &ChannelId,
-    ) -> Result<(Option<Role>, Option<Project>), StoreError> {
-        let (role, project) = (keys::role(user), keys::project(channel));
-        let wanted = [(&self.agents, &role), (&self.agents, &project)];
+    ) -> Result<PersonInChannel, StoreError> {
+        let (role, membership) = (keys::role(user), keys::membership(user));
+        let project = keys::project(channel);
+        let wanted = [&role, &membership, &project].map(|key| (&self.agents, key));
         let mut found = batch_get_chunk(&self.agents.client, wanted.into_iter(), true).await?;
         let role: Option<RoleAssignment> = found.remove(&role).map(parse_record).transpose()?;
-        let project = found.remove(&project).map(parse_record).transpose()?;
-        Ok((role.map(|it| it.role), project))
+        Ok(PersonInChannel {
+            role: role.map(|it| it.role),
+            membership: found.remove(&membership).map(parse_record).transpose()?,
+            project: found.remove(&project).map(parse_record).transpose()?,
+        })
     }
 
     async fn list(&self) -> Result<Vec<RoleAssignment>, StoreError> {
@@ -43,6 +46,16 @@ impl Roles for PeopleStore {
         let put = self.agents.prepare_put(&keys::role(user), assignment)?;
         let put = put.add_to_list_index(keys::ROLES_LIST, user.as_str())?;
         put.send().await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Memberships for PeopleStore {
+    async fn put(&self, checked: &CheckedMembership) -> Result<(), StoreError> {
+        let key = keys::membership(&checked.user_id);
+        let put = self.agents.prepare_put(&key, checked)?;
+        let expires_at = (checked.checked_at + CheckedMembership::KEPT_FOR).as_secs();
+        put.set("expiresAt", expires_at)?.send().await.map(drop)
     }
 }
 

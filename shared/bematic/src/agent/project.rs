@@ -49,7 +49,8 @@ pub struct Project {
     /// The length of a task's lease in seconds; `None` for the deployment's own setting.
     #[garde(inner(range(min = 10, max = 86_400)))]
     pub lease_secs: Option<u64>,
-    /// Whether people of other workspaces, in a channel that is shared with these, may give commands.
+    /// Whether guests may give commands, and people of other workspaces in a channel that is shared
+    /// with these.
     #[serde(default)]
     pub external_users: bool,
     /// The time at which the project was created.

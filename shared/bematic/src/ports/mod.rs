@@ -35,7 +35,7 @@ pub use self::{
     },
     gateway::{Gateway, SendOutcome},
     outcome::{Created, Page, Written},
-    people::{AuditLog, Roles},
+    people::{AuditLog, MembershipSource, Memberships, PersonInChannel, Roles},
     queues::{
         BatchMessage, BatchQueue, DeadLetterQueues, DispatchMessage, DispatchQueue, Notifications,
         NotifyMessage, SourceMessage, SourceQueue, TextReply,
@@ -79,6 +79,8 @@ pub struct Ports {
     pub projects: Arc<dyn Projects>,
     /// The roles of people.
     pub roles: Arc<dyn Roles>,
+    /// What Slack said of people's membership.
+    pub memberships: Arc<dyn Memberships>,
     /// The audit log.
     pub audit_log: Arc<dyn AuditLog>,
     /// The dispatcher's queue.

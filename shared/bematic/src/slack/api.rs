@@ -127,6 +127,12 @@ impl SlackError {
         }
     }
 
+    /// Whether the app has not been given a right that the call requires. Slack gives it when the app is
+    /// installed again.
+    pub fn is_missing_scope(&self) -> bool {
+        matches!(self, Self::TokenRefused { error, .. } if error == "missing_scope")
+    }
+
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
         match self {

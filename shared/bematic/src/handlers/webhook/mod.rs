@@ -4,6 +4,7 @@
 mod health;
 mod health_check;
 mod http;
+mod membership;
 mod operator;
 mod run;
 mod verify;
@@ -24,7 +25,7 @@ use crate::{
     access::Actor,
     command::{self, BreakerOrder, Command},
     error::{BematicError, Result, chain},
-    ports::{Ports, TextReply},
+    ports::{MembershipSource, Ports, TextReply},
     secret::CachedSecret,
     slack::{
         CommandReply,
@@ -48,12 +49,17 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Creates a webhook of the app with this signing secret, which is read at the first request.
-    pub fn new(ports: Arc<Ports>, signing_secret: Arc<CachedSecret>) -> Self {
+    /// Creates a webhook of the app with this signing secret, which is read at the first request, and
+    /// with the workspace whose members give commands.
+    pub fn new(
+        ports: Arc<Ports>,
+        signing_secret: Arc<CachedSecret>,
+        workspace: Arc<dyn MembershipSource>,
+    ) -> Self {
         Self {
             signing_secret,
             health_check: HealthCheck::new(ports.clone()),
-            executor: CommandExecutor::new(ports.clone()),
+            executor: CommandExecutor::new(ports.clone(), workspace),
             ports,
         }
     }

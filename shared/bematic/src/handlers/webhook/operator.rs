@@ -13,14 +13,16 @@ use tracing::{Instrument as _, error, info, info_span};
 
 use super::super::transitions::{TransitionOutcome, Transitions};
 use crate::{
-    access::{Actor, Role, RoleAssignment, Unauthorized, authorize, authorize_assignment},
+    access::{
+        Actor, Outsider, Role, RoleAssignment, Unauthorized, authorize, authorize_assignment,
+    },
     agent::Project,
     audit::{AuditFilter, AuditOutcome, AuditRecord},
     batch::{Batch, BatchKind},
     command::Command,
     dead_letter::QueueName,
     error::{BematicError, Result, chain},
-    ports::{Created, Ports},
+    ports::{Created, MembershipSource, Ports},
     slack::{CommandReply, card::TaskView, text},
     task::{Origin, TaskEvent},
 };
@@ -34,8 +36,6 @@ const MAX_REDRIVEN_PER_QUEUE: usize = 30;
 /// The time that a command may take: the rest of the 2.5 s until Slack is answered is for the audit
 /// record.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(2200);
-/// The stable code of the refusal of somebody of another workspace.
-const EXTERNAL_USER_CODE: &str = "EXTERNAL_USER";
 
 /// What came of a command.
 #[derive(Debug)]
@@ -75,20 +75,23 @@ struct Authorized {
 pub struct CommandExecutor {
     pub(super) ports: Arc<Ports>,
     pub(super) transitions: Transitions,
+    /// The workspace whose full members give commands.
+    pub(super) workspace: Arc<dyn MembershipSource>,
 }
 
 impl CommandExecutor {
-    /// Creates an executor with these ports.
-    pub fn new(ports: Arc<Ports>) -> Self {
+    /// Creates an executor with these ports, and the workspace whose members give commands.
+    pub fn new(ports: Arc<Ports>, workspace: Arc<dyn MembershipSource>) -> Self {
         Self {
+            workspace,
             transitions: Transitions::new(ports.clone()),
             ports,
         }
     }
 
-    /// Executes a command if the actor may give it: a read before the command's own calls, and the
-    /// audit record after them. `request` is Slack's id of the request. Only internal errors are
-    /// errors: a person's error is in the outcome.
+    /// Executes a command if the actor may give it: a read before the command's own calls, with a call
+    /// to Slack and a write once a day for each person, and the audit record after them. `request` is
+    /// Slack's id of the request. Only internal errors are errors: a person's error is in the outcome.
     ///
     /// # Errors
     /// [`BematicError::Audit`] if the audit record could not be stored, whether the command was
@@ -129,7 +132,8 @@ impl CommandExecutor {
                 Ok(CommandOutcome::Refused { code, .. }) => {
                     info!(code, action = record.action, "command refused");
                     (record.outcome, record.code) = (AuditOutcome::Refused, Some((*code).into()));
-                    record.security |= [Unauthorized::CODE, EXTERNAL_USER_CODE].contains(code);
+                    record.security |=
+                        *code == Unauthorized::CODE || Outsider::is_refusal_code(code);
                 }
                 Err(error) => {
                     (record.outcome, record.code) =
@@ -168,26 +172,27 @@ impl CommandExecutor {
         now: Timestamp,
     ) -> Result<CommandOutcome> {
         let settings = &self.ports.settings;
-        let Actor {
-            origin,
-            is_external,
-        } = actor;
-        let (user, channel) = (&origin.user_id, &origin.channel_id);
-        let (stored, project) = self.ports.roles.find_with_project(user, channel).await?;
-        if is_external && !project.as_ref().is_some_and(|it| it.external_users) {
-            let text = text::external_user(channel);
-            return Ok(CommandOutcome::refused(EXTERNAL_USER_CODE, text));
+        let Origin {
+            user_id,
+            channel_id,
+            ..
+        } = &actor.origin;
+        let roles = &self.ports.roles;
+        let found = roles.find_with_project(user_id, channel_id).await?;
+        if let Some(refused) = self.refuse_outsider(&actor, &found, now).await {
+            return Ok(refused);
         }
-        let role = settings.access.role_of(user, stored);
+        let role = settings.access.role_of(user_id, found.role);
         let operations = settings.operations_channel.as_ref();
-        if let Err(unauthorized) = authorize(&origin, role, command.requirement(), operations) {
-            let text = text::unauthorized(&unauthorized, user);
+        let authorization = authorize(&actor.origin, role, command.requirement(), operations);
+        if let Err(unauthorized) = authorization {
+            let text = text::unauthorized(&unauthorized, user_id);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
         let authorized = Authorized {
-            origin,
+            origin: actor.origin,
             role,
-            project,
+            project: found.project,
         };
         self.execute_authorized(authorized, command, request, now)
             .await
@@ -301,15 +306,15 @@ impl CommandExecutor {
             assignment.role,
             &self.ports.settings.access,
         );
-        let (stored, _) = self.ports.roles.find_with_project(user, channel).await?;
-        let present = access.role_of(user, stored);
+        let found = self.ports.roles.find_with_project(user, channel).await?;
+        let present = access.role_of(user, found.role);
         if let Err(unauthorized) = authorize_assignment(own, present, given) {
             let text = text::unauthorized(&unauthorized, &assignment.given_by);
             return Ok(CommandOutcome::refused(Unauthorized::CODE, text));
         }
         self.ports.roles.put(assignment).await?;
         info!(person = %user, role = %given, "role given");
-        let is_first_admin = access.first_admins.contains(user);
+        let is_first_admin = access.is_first_admin(user);
         let text = text::role_given(user, given, is_first_admin);
         Ok(CommandOutcome::done(text))
     }

@@ -25,7 +25,10 @@ pub(super) use health::failure_message;
 pub(crate) use health::{
     AgentHealth, breaker_contended, breaker_order_answer, health_details, health_list,
 };
-pub(crate) use people::{audit_records, external_user, role_given, unauthorized, users};
+pub(crate) use people::{
+    audit_records, membership_refused, membership_unknown, missing_scope, outsider, role_given,
+    unauthorized, users,
+};
 
 pub(crate) fn run_accepted(task: &Task) -> String {
     format!(

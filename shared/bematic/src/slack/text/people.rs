@@ -9,7 +9,7 @@ use bematic_protocol::{
 
 use super::{ago, duration, fit_lines};
 use crate::{
-    access::{AccessSettings, Role, RoleAssignment, Unauthorized},
+    access::{AccessSettings, Outsider, Role, RoleAssignment, Unauthorized},
     audit::{AuditOutcome, AuditRecord},
     slack::mrkdwn::escape,
 };
@@ -29,11 +29,52 @@ pub(crate) fn unauthorized(refused: &Unauthorized, user: &UserId) -> String {
     )
 }
 
-/// Returns the refusal of somebody of another workspace, in a channel that is shared with it.
-pub(crate) fn external_user(channel: &ChannelId) -> String {
+/// Returns the refusal of somebody who is no full member of the workspace, and what to ask for.
+pub(crate) fn outsider(outsider: Outsider, channel: &ChannelId) -> String {
+    let (answers, others) = match outsider {
+        Outsider::Stranger => ("members of its own workspace only", "others"),
+        Outsider::Guest => (
+            "full members of its workspace only, and you are a guest",
+            "guests and people of other workspaces",
+        ),
+        Outsider::Bot => ("people only, and you are a bot", "others"),
+        Outsider::Deactivated => (
+            "full members of its workspace only, and your account is deactivated",
+            "others",
+        ),
+    };
     format!(
-        ":no_entry: Bematic answers members of its own workspace only. An admin admits others to this \
-         channel with `bematic project edit --channel {channel} --external-users true`."
+        ":no_entry: Bematic answers {answers}. An admin admits {others} to this channel with `bematic \
+         project edit --channel {channel} --external-users true`."
+    )
+}
+
+/// What Bematic has to know of a person, and what Slack has not said.
+const MEMBERSHIP_QUESTION: &str = "whether you are a full member of this workspace";
+
+/// Returns the refusal of a command because Slack did not answer.
+pub(crate) fn membership_unknown() -> String {
+    format!(
+        ":hourglass: Slack did not say in time {MEMBERSHIP_QUESTION}, and Bematic did nothing. Try again \
+         in a minute."
+    )
+}
+
+/// Returns the refusal of a command because the Slack app may not read who people are.
+pub(crate) fn missing_scope() -> String {
+    format!(
+        ":no_entry: Bematic may not ask Slack {MEMBERSHIP_QUESTION}: its Slack app lacks the scope \
+         `users:read`. Ask whoever operates Bematic to update the app from its manifest \
+         (`infra/slack/manifest.yaml`) and to reinstall it."
+    )
+}
+
+/// Returns the refusal of a command because Slack refuses to answer, for a reason that the log has
+/// under this code.
+pub(crate) fn membership_refused(code: &str) -> String {
+    format!(
+        ":no_entry: Slack refuses to say {MEMBERSHIP_QUESTION}. Ask whoever operates Bematic to look for \
+         `{code}` in the log of `slack-webhook`."
     )
 }
 
@@ -61,7 +102,7 @@ pub(crate) fn users(
 ) -> String {
     let first = settings.first_admins.iter();
     let first = first.map(|user| format!("<@{user}> *admin*, by the deployment"));
-    let is_first = |it: &&RoleAssignment| settings.first_admins.contains(&it.user_id);
+    let is_first = |it: &&RoleAssignment| settings.is_first_admin(&it.user_id);
     let given = assignments.iter().filter(|it| !is_first(it)).map(|it| {
         let (user, role, by) = (&it.user_id, it.role, &it.given_by);
         let since = ago(it.given_at, now);

@@ -15,7 +15,7 @@ use bematic::{
         notify::Notifier,
         sqs,
         sweep::Sweeper,
-        webhook::Webhook,
+        webhook::{CommandExecutor, Webhook},
     },
     ports::{
         BatchMessage, DispatchMessage, NotifyMessage, Ports, SourceMessage, SourceQueue,
@@ -158,15 +158,24 @@ impl World {
         Webhook::new(
             self.ports(SLACK_WEBHOOK),
             unobserved.signing_secret().unwrap(),
+            self.slack.client.clone(),
         )
     }
 
-    /// Returns a webhook whose reading of the signing secret is counted among the calls, and can
-    /// fail.
+    /// Returns a webhook whose reading of its secrets is counted among the calls, and can fail.
     pub(crate) fn webhook_that_reads_its_secret(&self) -> Webhook {
         let aws = self.aws.labelled(SLACK_WEBHOOK);
-        let secret = app(&aws, &self.time, &[]).signing_secret();
-        Webhook::new(self.ports(SLACK_WEBHOOK), secret.unwrap())
+        let app = app(&aws, &self.time, &[]);
+        Webhook::new(
+            self.ports(SLACK_WEBHOOK),
+            app.signing_secret().unwrap(),
+            self.slack.client_with_token(app.bot_token().unwrap()),
+        )
+    }
+
+    /// Returns what executes people's commands in the webhook, on these ports.
+    pub(crate) fn executor(&self, ports: Arc<Ports>) -> CommandExecutor {
+        CommandExecutor::new(ports, self.slack.client.clone())
     }
 
     /// Invokes the dispatcher with the due messages of its queue, as Lambda does.

@@ -19,6 +19,7 @@ use std::{
 };
 
 use bematic::{
+    access::{CheckedMembership, Membership},
     agent::{Agent, ApiKey, Project, Route},
     breaker::{BreakerConfig, BreakerEvent, FailureKind},
     ports::{BreakerChange, DispatchMessage, Ports, Written},
@@ -41,7 +42,7 @@ pub(crate) use self::{
     },
     operators::{actor, execute, states, try_execute},
     permissions::{RECORD_VARIABLE, Recorder},
-    slack::Slack,
+    slack::{Slack, person},
 };
 use self::{
     calls::ToAws,
@@ -56,6 +57,8 @@ use self::{
 pub(crate) const AGENT: &str = "box";
 /// The channel of the agent's project.
 pub(crate) const CHANNEL: &str = "C1";
+/// People who are no first admins, and of whom Slack has said lately that they are full members.
+const CHECKED_PEOPLE: [&str; 3] = ["U7", "U8", "U9"];
 /// The operations channel.
 pub(crate) const OPERATIONS: &str = "COPS";
 
@@ -116,6 +119,9 @@ impl World {
             calls,
             time,
         };
+        for user in CHECKED_PEOPLE {
+            world.check_membership(user, Membership::Full).await;
+        }
         world.add_agent(AGENT).await;
         world.add_key(AGENT, &world.key).await;
         world.set_project(&world.project()).await;
@@ -125,6 +131,16 @@ impl World {
     pub(crate) async fn add_agent(&self, name: &str) {
         let agent = Agent::new(name.parse().unwrap(), self.time.now());
         self.unobserved.agents.create(&agent).await.unwrap();
+    }
+
+    /// Stores what Slack has said of a person just now.
+    pub(crate) async fn check_membership(&self, user: &str, membership: Membership) {
+        let checked = CheckedMembership {
+            user_id: user.parse().unwrap(),
+            membership,
+            checked_at: self.time.now(),
+        };
+        self.unobserved.memberships.put(&checked).await.unwrap();
     }
 
     /// Gives an agent a key, as the administration command does.

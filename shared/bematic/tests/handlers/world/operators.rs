@@ -6,7 +6,7 @@ use bematic::{
     access::Actor,
     command::{Command, RunArguments},
     error::BematicError,
-    handlers::webhook::{CommandExecutor, CommandOutcome},
+    handlers::webhook::CommandOutcome,
     task::{Origin, Priority, Task},
 };
 use bematic_protocol::time::Clock;
@@ -28,7 +28,7 @@ impl World {
             priority: Priority::default(),
             prompt: prompt.to_owned(),
         });
-        let executor = CommandExecutor::new(self.ports(SLACK_WEBHOOK));
+        let executor = self.executor(self.ports(SLACK_WEBHOOK));
         let outcome = executor.execute(actor(origin()), command, request, self.time.now());
         outcome.await.is_ok()
     }
@@ -53,7 +53,7 @@ pub(crate) async fn try_execute(world: &World, command: Command) -> Result<Strin
         user_id: "U2".parse().unwrap(),
         ..origin()
     };
-    let executor = CommandExecutor::new(world.ports(SLACK_WEBHOOK));
+    let executor = world.executor(world.ports(SLACK_WEBHOOK));
     let request = format!("{command:?}");
     let executing = executor.execute(actor(origin), command, &request, world.time.now());
     Ok(match executing.await? {

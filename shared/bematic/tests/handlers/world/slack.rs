@@ -3,25 +3,29 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use bematic::{secret::CachedSecret, slack::api::SlackApi};
+use bematic::secret::CachedSecret;
 use bematic_aws::slack::{SlackClient, Transport};
 use bematic_protocol::time::Clock as _;
 use fake_aws::FailurePoint;
 use http::{Request, Response};
-use local_slack::{Channel, Clock, Config, Fault, Message, handle};
+use local_slack::{Channel, Clock, Config, Fault, Message, User, handle};
 
 use super::{CHANNEL, Calls, OPERATIONS, fixed::Fixed};
 
 /// The bot token.
 pub(super) const TOKEN: &str = "xoxb-secret";
+/// The full members of the workspace.
+const PEOPLE: [&str; 7] = ["U1", "U2", "U5", "U7", "U8", "U9", PERSON];
 /// A person of the workspace.
 const PERSON: &str = "U0ADA";
 
 /// A local Slack with the project's channel and the operations channel. Its calls are counted among
 /// the functions' calls, by the method's name, and can fail like them.
 pub(crate) struct Slack {
-    slack: Arc<local_slack::Slack>,
-    pub(crate) client: Arc<dyn SlackApi>,
+    local: Arc<local_slack::Slack>,
+    transport: Arc<Counted>,
+    /// The client of the functions, which knows the bot token already.
+    pub(crate) client: Arc<SlackClient>,
 }
 
 impl Slack {
@@ -29,28 +33,40 @@ impl Slack {
         let mut config = Config::new("signing-secret", TOKEN);
         config.clock = Clock::new(move || time.now().as_millis() * 1000);
         config.channels = [CHANNEL, OPERATIONS].map(channel).into();
+        config.users = PEOPLE.map(person).into();
         let slack = local_slack::Slack::new(config);
         let transport = Arc::new(Counted {
             slack: slack.clone(),
             calls,
         });
-        let client = SlackClient::with_transport(transport, "http://slack.invalid/api", token);
+        let client = client(transport.clone(), token);
         Self {
-            slack,
-            client: Arc::new(client.unwrap()),
+            local: slack,
+            transport,
+            client,
         }
+    }
+
+    /// Returns a client of the same Slack with another bot token, which it has yet to read.
+    pub(super) fn client_with_token(&self, token: Arc<CachedSecret>) -> Arc<SlackClient> {
+        client(self.transport.clone(), token)
+    }
+
+    /// Adds a person, or changes what Slack says of one.
+    pub(crate) fn set_person(&self, person: User) {
+        self.local.add_user(person);
     }
 
     /// Returns the messages of the project's channel and then those of the operations channel, each
     /// oldest first.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let channels = [CHANNEL, OPERATIONS].into_iter();
-        channels.flat_map(|it| self.slack.messages(it)).collect()
+        channels.flat_map(|it| self.local.messages(it)).collect()
     }
 
     /// Returns the messages of the operations channel, oldest first.
     pub(crate) fn operations(&self) -> Vec<Message> {
-        self.slack.messages(OPERATIONS)
+        self.local.messages(OPERATIONS)
     }
 
     /// Returns the messages of both channels, with their blocks, as one text.
@@ -60,20 +76,35 @@ impl Slack {
 
     /// Adds a fault for the next call of its method.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.slack.add_fault(fault);
+        self.local.add_fault(fault);
     }
 
     /// Deletes the messages of the project's channel, as a person may.
     pub(crate) fn delete_all(&self) {
-        for message in self.slack.messages(CHANNEL) {
-            self.slack.delete(CHANNEL, message.ts);
+        for message in self.local.messages(CHANNEL) {
+            self.local.delete(CHANNEL, message.ts);
         }
     }
 
     /// Posts a message in the project's channel as a person, and returns its timestamp.
     pub(crate) fn post_as_person(&self, text: &str) -> String {
-        let posted = self.slack.post_without_event(PERSON, CHANNEL, None, text);
+        let posted = self.local.post_without_event(PERSON, CHANNEL, None, text);
         posted.unwrap().to_string()
+    }
+}
+
+fn client(transport: Arc<Counted>, token: Arc<CachedSecret>) -> Arc<SlackClient> {
+    let client = SlackClient::with_transport(transport, "http://slack.invalid/api", token);
+    Arc::new(client.unwrap())
+}
+
+/// Returns a full member of the workspace.
+pub(crate) fn person(id: &str) -> User {
+    User {
+        id: id.to_owned(),
+        name: id.to_lowercase(),
+        real_name: id.to_owned(),
+        ..User::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! `slack-webhook`.
 
 mod breakers;
+mod membership;
 mod roles;
 mod secrets;
 

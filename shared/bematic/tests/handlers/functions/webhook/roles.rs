@@ -6,7 +6,7 @@ use bematic::{
     batch::BatchKind,
     breaker::State,
     command::{Command, RunArguments},
-    handlers::webhook::{CommandExecutor, CommandOutcome},
+    handlers::webhook::CommandOutcome,
     ports::NotifyMessage,
     task::{Origin, Priority, Task, TaskState},
 };
@@ -46,7 +46,7 @@ const COMMANDS: [(&str, Role, Role); 22] = [
     ("help", Role::None, Role::None),
 ];
 
-async fn give_role(world: &World, user: &str, role: Role) {
+pub(super) async fn give_role(world: &World, user: &str, role: Role) {
     let assignment = RoleAssignment {
         user_id: user.parse().unwrap(),
         role,
@@ -56,7 +56,7 @@ async fn give_role(world: &World, user: &str, role: Role) {
     world.unobserved.roles.put(&assignment).await.unwrap();
 }
 
-async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
+pub(super) async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([
             ("team_id", "T1"),
@@ -73,7 +73,13 @@ async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
 }
 
 /// Somebody presses a button. Returns what that person alone is told.
-async fn press(world: &World, user: &str, channel: &str, button: &str, value: &str) -> String {
+pub(super) async fn press(
+    world: &World,
+    user: &str,
+    channel: &str,
+    button: &str,
+    value: &str,
+) -> String {
     let payload = json!({
         "type": "block_actions", "user": { "id": user }, "channel": { "id": channel },
         "trigger_id": format!("{user}-{channel}-{button}"),
@@ -95,7 +101,7 @@ async fn press(world: &World, user: &str, channel: &str, button: &str, value: &s
     told
 }
 
-async fn audit_log(world: &World) -> Vec<AuditRecord> {
+pub(super) async fn audit_log(world: &World) -> Vec<AuditRecord> {
     let filter = AuditFilter {
         user_id: None,
         since: world.time.now() - Duration::from_hours(24),
@@ -228,7 +234,7 @@ async fn the_default_role_is_that_of_people_who_were_given_none() {
     let world = World::new().await;
     for (set, expected) in [("none", true), ("viewer", true), ("operator", false)] {
         let ports = world.ports_with(SLACK_WEBHOOK, &[("DEFAULT_ROLE", set)]);
-        let executor = CommandExecutor::new(ports);
+        let executor = world.executor(ports);
         let origin = Origin {
             channel_id: CHANNEL.parse().unwrap(),
             thread_ts: None,
@@ -348,7 +354,7 @@ async fn somebody_creates_as_many_tasks_in_an_hour_as_is_allowed() {
 async fn as_many_tasks_wait_for_an_agent_as_is_allowed() {
     let world = World::new().await;
     let ports = world.ports_with(SLACK_WEBHOOK, &[("AGENT_QUEUE_LENGTH", "3")]);
-    let executor = CommandExecutor::new(ports);
+    let executor = world.executor(ports);
     let run = async |request: &str| {
         let command = Command::Run(RunArguments {
             agent: None,
