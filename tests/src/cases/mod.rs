@@ -17,6 +17,7 @@ mod disorder;
 mod dispatch;
 mod endings;
 mod flood;
+mod guests;
 mod happy_path;
 mod health;
 mod leases;

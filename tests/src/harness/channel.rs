@@ -10,6 +10,19 @@ use super::test::unique;
 use super::trace::Trace;
 use super::{Card, LIMIT, eventually, eventually_within, shown};
 
+/// Types a slash command; gives what only the person who typed it sees.
+async fn answer_to(person: &Client, text: &str) -> String {
+    let said = person
+        .send_command(text)
+        .await
+        .expect("the local Slack takes it");
+    let answer = said
+        .response
+        .unwrap_or_else(|| panic!("no answer: {:?}", said.delivery));
+    assert_eq!(answer["response_type"], "ephemeral", "{answer}");
+    shown(&answer)
+}
+
 /// A test's channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
@@ -50,16 +63,14 @@ impl Channel {
 
     /// Types a slash command; gives what only the person who typed it sees.
     pub(crate) async fn command(&self, text: &str) -> String {
-        let said = self
-            .person
-            .send_command(text)
-            .await
-            .expect("the local Slack takes it");
-        let answer = said
-            .response
-            .unwrap_or_else(|| panic!("no answer: {:?}", said.delivery));
-        assert_eq!(answer["response_type"], "ephemeral", "{answer}");
-        shown(&answer)
+        answer_to(&self.person, text).await
+    }
+
+    /// Somebody else types a slash command, whom the local Slack gets to know by that.
+    pub(crate) async fn command_of(&self, person: &local_slack::User, text: &str) -> String {
+        let client = Client::new(&self.stack.slack_url, &self.id, &person.id);
+        client.add_user(person).await.expect("a new person");
+        answer_to(&client, text).await
     }
 
     /// `/bm run`; gives the new task's id.
