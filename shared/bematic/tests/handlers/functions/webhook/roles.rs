@@ -2,7 +2,7 @@
 
 use bematic::{
     access::{Role, RoleAssignment},
-    audit::{AuditFilter, AuditOutcome, AuditRecord},
+    audit::{AuditActor, AuditFilter, AuditOutcome, AuditRecord},
     batch::BatchKind,
     breaker::State,
     command::{Command, RunArguments},
@@ -56,7 +56,7 @@ async fn give_role(world: &World, user: &str, role: Role) {
     world.unobserved.roles.put(&assignment).await.unwrap();
 }
 
-async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
+pub(super) async fn say(world: &World, user: &str, channel: &str, text: &str) -> String {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([
             ("team_id", "T1"),
@@ -95,7 +95,7 @@ async fn press(world: &World, user: &str, channel: &str, button: &str, value: &s
     told
 }
 
-async fn audit_log(world: &World) -> Vec<AuditRecord> {
+pub(super) async fn audit_log(world: &World) -> Vec<AuditRecord> {
     let filter = AuditFilter {
         user_id: None,
         since: world.time.now() - Duration::from_hours(24),
@@ -107,6 +107,10 @@ async fn audit_log(world: &World) -> Vec<AuditRecord> {
         .newest(&filter, 100)
         .await
         .unwrap()
+}
+
+fn is_by(record: &AuditRecord, user: &str) -> bool {
+    matches!(&record.actor, AuditActor::Person { user_id, .. } if user_id.as_str() == user)
 }
 
 async fn pending_task(world: &World) -> Task {
@@ -156,7 +160,7 @@ async fn each_command_takes_its_role_and_is_refused_before_it_does_anything() {
                     let expected = ["BatchGetItem AgentsTable", "PutItem AgentsTable"];
                     assert_eq!(calls, expected, "{text} as {role}");
                     let log = audit_log(&world).await;
-                    let by_person = log.iter().find(|it| it.user_id.as_str() == PERSON);
+                    let by_person = log.iter().find(|it| is_by(it, PERSON));
                     let refused = by_person.unwrap();
                     assert_eq!(refused.code.as_deref(), Some("NOT_ALLOWED"), "{text}");
                     assert!(refused.security && refused.outcome == AuditOutcome::Refused);
