@@ -77,24 +77,18 @@ impl Cli {
             Some(change) => audit_trail.record(change, &outcome, begun).await,
             None => Ok(()),
         };
-        let executed = if outcome.is_ok() {
-            "the command was executed, but"
+        let unprinted = "the command was executed, but its output could not be printed";
+        let unrecorded = if outcome.is_ok() {
+            "the command was executed, but is not in the audit log"
         } else {
-            "this"
+            "this is not in the audit log"
         };
         let problems = [
-            outcome.err().map(|error| match error {
-                error if error.is::<StoreError>() || error.is::<QueueError>() => {
-                    error.context(hint)
-                }
-                error => error,
-            }),
-            printed
-                .err()
-                .map(|error| anyhow!(error).context(format!("{executed} could not be printed"))),
+            outcome.err().map(|error| add_hint(error, hint)),
+            printed.err().map(|error| anyhow!(error).context(unprinted)),
             recorded
                 .err()
-                .map(|error| anyhow!(error).context(format!("{executed} is not in the audit log"))),
+                .map(|error| anyhow!(error).context(unrecorded)),
         ];
         let problems = problems.iter().flatten();
         let problems: Vec<_> = problems.map(|error| format!("{error:#}")).collect();
@@ -128,6 +122,14 @@ impl Cli {
         };
         Ok(Deployment::local(LocalStackFile::read(&file)?).await)
     }
+}
+
+/// Adds what to do about it to an error of a call to AWS.
+fn add_hint(error: anyhow::Error, hint: String) -> anyhow::Error {
+    if error.is::<StoreError>() || error.is::<QueueError>() {
+        return error.context(hint);
+    }
+    error
 }
 
 /// Executes the command, and returns its output, as JSON or as text.
