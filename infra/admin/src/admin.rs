@@ -1,7 +1,7 @@
 //! The operations of the administration: agents, breakers, projects, dead letters. Those on keys
 //! are in [`crate::keys`].
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aws_sdk_dynamodb::Client;
 use bematic::agent::{Agent, KeyId, Project, Route};
 use bematic::breaker::{Breaker, BreakerConfig, BreakerEvent};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::deployment::Deployment;
+use crate::refusal::Refusal;
 
 /// A project to be created.
 #[derive(Debug, Clone, Args)]
@@ -69,7 +70,7 @@ pub(crate) struct ProjectChanges {
     name: Option<String>,
     /// The agents, as for `create`.
     #[arg(long = "agent", value_name = "AGENT[,AGENT…]|any")]
-    route: Option<Route>,
+    pub(crate) route: Option<Route>,
     /// The working directory on the agent's machine.
     #[arg(long)]
     local_path: Option<String>,
@@ -90,7 +91,7 @@ pub(crate) struct ProjectChanges {
     lease_secs: Option<u64>,
     /// Whether guests and people of other workspaces may give commands.
     #[arg(long, value_name = "true|false")]
-    external_users: Option<bool>,
+    pub(crate) external_users: Option<bool>,
 }
 
 impl ProjectChanges {
@@ -149,15 +150,12 @@ impl Admin {
     /// Creates an agent with a key. An agent that exists gets another key only with `add_key`.
     pub async fn create_agent(&self, id: AgentId, add_key: bool) -> Result<IssuedKey> {
         if Route::is_reserved_name(&id) {
-            bail!(
-                "an agent cannot be called {id}, which stands for all agents in a project; choose \
-                 another name"
-            );
+            return Err(Refusal::ReservedName(id).into());
         }
         let now = SystemClock.now();
         let created = self.agents.create(&Agent::new(id.clone(), now)).await?;
         if matches!(created, Created::Existing(())) && !add_key {
-            bail!("the agent {id} exists; --add-key gives it another key");
+            return Err(Refusal::AgentExists(id).into());
         }
         self.issue_key(id, now).await
     }
@@ -186,7 +184,7 @@ impl Admin {
             let before = self.agents.breaker(id).await?;
             let config = change(before.config.unwrap_or(defaults));
             if let Some(config) = &config {
-                config.validate().context("the settings are not valid")?;
+                config.validate().map_err(Refusal::InvalidSettings)?;
             }
             let event = BreakerEvent::Configure(config);
             let after = before.after(event, &defaults, SystemClock.now());
@@ -218,11 +216,11 @@ impl Admin {
         };
         let channel = &project.channel_id;
         if !replace && let Some(bound) = self.projects.find(channel).await? {
-            let name = bound.project_id;
-            bail!(
-                "the channel {channel} has the project {name}; `bematic project edit` changes it, and \
-                 --replace replaces it"
-            );
+            let refusal = Refusal::ProjectExists {
+                channel: channel.clone(),
+                name: bound.project_id,
+            };
+            return Err(refusal.into());
         }
         self.put_project(project).await
     }
@@ -233,20 +231,17 @@ impl Admin {
         channel: &ChannelId,
         changes: ProjectChanges,
     ) -> Result<Project> {
-        let present = self.projects.find(channel).await?.with_context(|| {
-            format!("the channel {channel} has no project; `bematic project create` makes one")
-        })?;
+        let present = self.projects.find(channel).await?;
+        let present = present.ok_or_else(|| Refusal::NoProject(channel.clone()))?;
         self.put_project(changes.apply_to(present)).await
     }
 
     /// Stores a project, if it is valid and its agents exist.
     async fn put_project(&self, project: Project) -> Result<Project> {
-        project.validate().context("the project is not valid")?;
+        project.validate().map_err(Refusal::InvalidProject)?;
         for agent in project.route.named_agents() {
             if self.agents.find(agent).await?.is_none() {
-                bail!(
-                    "there is no agent {agent}; create it first, with `bematic agent create {agent}`"
-                );
+                return Err(Refusal::UnknownProjectAgent(agent.clone()).into());
             }
         }
         self.projects.put(&project).await?;
@@ -255,9 +250,8 @@ impl Admin {
 
     /// Deletes a channel's project, and returns it.
     pub(crate) async fn delete_project(&self, channel: &ChannelId) -> Result<Project> {
-        self.projects.delete(channel).await?.with_context(|| {
-            format!("the channel {channel} has no project; `bematic project list` shows all")
-        })
+        let deleted = self.projects.delete(channel).await?;
+        Ok(deleted.ok_or_else(|| Refusal::NoProject(channel.clone()))?)
     }
 
     async fn require_agent_exists(&self, id: &AgentId) -> Result<()> {
@@ -267,9 +261,7 @@ impl Admin {
     /// Returns an agent that has to exist.
     pub(crate) async fn find_agent(&self, id: &AgentId) -> Result<Agent> {
         let agent = self.agents.find(id).await?;
-        agent.with_context(|| {
-            format!("there is no agent {id}; `bematic agent list` shows all agents")
-        })
+        Ok(agent.ok_or_else(|| Refusal::UnknownAgent(id.clone()))?)
     }
 
     /// Returns the queues' dead-letter queues.

@@ -44,6 +44,11 @@ fn parse_seconds_as_millis(seconds: &str) -> Result<u64, ParseIntError> {
 }
 
 impl BreakerArgs {
+    /// Whether no setting is to be changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Returns `config` with these changes.
     pub(crate) fn apply_to(&self, mut config: BreakerConfig) -> BreakerConfig {
         fn set<T: Copy>(setting: &mut T, value: Option<T>) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
+use bematic::audit::AuditRetention;
 use bematic_aws::app::CallTimeLimits;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,15 @@ pub struct Tables {
     pub keys: String,
 }
 
+/// The numbers of days for which a deployment keeps records of its audit log. A deployment of an
+/// earlier version does not say so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditDays {
+    audit_days: Option<u32>,
+    security_audit_days: Option<u32>,
+}
+
 /// The part of the local stack's `stack.json` that is about AWS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +64,9 @@ pub struct LocalStackFile {
     /// version.
     #[serde(default)]
     pub websocket_management_url: Option<String>,
+    /// How long records of the audit log are kept.
+    #[serde(flatten)]
+    pub audit_days: AuditDays,
 }
 
 impl LocalStackFile {
@@ -102,6 +115,8 @@ pub struct Deployment {
     pub queues: BTreeMap<String, String>,
     /// The address at which connections of agents are closed.
     pub management_url: Option<String>,
+    /// How long records of the audit log are kept.
+    pub audit_retention: AuditRetention,
 }
 
 impl Deployment {
@@ -112,6 +127,7 @@ impl Deployment {
             tables: stack.tables,
             queues: stack.queues,
             management_url: stack.websocket_management_url,
+            audit_retention: stack.audit_days.retention(),
         }
     }
 
@@ -126,6 +142,7 @@ impl Deployment {
                 .with_context(|| format!("the stack {stack} is not a deployment of Bematic"))?,
             queues: queue_urls(&outputs),
             management_url: outputs.get(MANAGEMENT_URL_OUTPUT).cloned(),
+            audit_retention: AuditDays::of(&outputs)?.retention(),
         })
     }
 }
@@ -162,6 +179,28 @@ impl Tables {
     }
 }
 
+impl AuditDays {
+    /// Returns the numbers of days from a deployment's outputs.
+    ///
+    /// # Errors
+    /// If an output is there, and no whole number.
+    pub fn of(outputs: &Outputs) -> Result<Self> {
+        let days = |name: &str| {
+            let days = outputs.get(name).map(|days| days.parse());
+            let days = days.transpose();
+            days.with_context(|| format!("the stack's output {name} is not a number of days"))
+        };
+        Ok(Self {
+            audit_days: days("AuditDays")?,
+            security_audit_days: days("SecurityAuditDays")?,
+        })
+    }
+
+    fn retention(self) -> AuditRetention {
+        AuditRetention::from_days(self.audit_days, self.security_audit_days)
+    }
+}
+
 /// Returns the queues' URLs from a deployment's outputs, by name: the output `DispatchQueueUrl` is
 /// `dispatch`, `DispatchDeadLettersUrl` is `dispatch-dead-letters`.
 pub fn queue_urls(outputs: &Outputs) -> BTreeMap<String, String> {
@@ -188,6 +227,22 @@ mod tests {
         let outputs = names.map(|name| (name.to_owned(), name.to_owned())).into();
         let names: Vec<_> = queue_urls(&outputs).into_keys().collect();
         assert_eq!(names, ["dispatch", "dispatch-dead-letters"]);
+    }
+
+    #[test]
+    fn the_days_of_the_audit_log_are_outputs_and_those_of_an_earlier_stack_the_defaults() {
+        let earlier = AuditDays::of(&Outputs::new()).unwrap();
+        assert_eq!(earlier.retention(), AuditRetention::default());
+        let outputs = [("AuditDays", "7"), ("SecurityAuditDays", "14")];
+        let mut outputs: Outputs = outputs
+            .map(|(name, days)| (name.into(), days.into()))
+            .into();
+        let days = AuditDays::of(&outputs).unwrap();
+        let expected = AuditRetention::from_days(Some(7), Some(14));
+        assert_eq!(days.retention(), expected);
+        outputs.insert("AuditDays".into(), "1.5".into());
+        let error = AuditDays::of(&outputs).unwrap_err().to_string();
+        assert!(error.contains("AuditDays"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use bematic::agent::{ApiKey, KeyId, KeyPrefix, StoredKey};
 use bematic::dead_letter::QueueName;
 use bematic::ports::{DispatchMessage, DispatchQueue as _, Gateway as _};
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::admin::{Admin, IssuedKey};
 use crate::deployment::MANAGEMENT_URL_OUTPUT;
+use crate::refusal::Refusal;
 
 /// A key in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,7 +59,7 @@ impl Admin {
         let hash = key.hash();
         // Boxed, since the futures of the local stack that contain it are nested deeply enough.
         if !Box::pin(self.keys.add(&id, &hash, now)).await? {
-            bail!("there is no agent {id} any more");
+            return Err(Refusal::AgentGone(id).into());
         }
         Ok(IssuedKey {
             agent_id: id,
@@ -114,11 +115,11 @@ impl Admin {
         self.find_agent(id).await?;
         let mut keys = self.keys.list(id).await?;
         if let Some(prefix) = prefix {
-            keys = vec![prefix.find_in(&keys)?.clone()];
+            keys = vec![prefix.find_in(&keys).map_err(Refusal::from)?.clone()];
         }
         let all = prefix.is_none();
         let revoked = self.keys.revoke(id, &keys, all, SystemClock.now()).await?;
-        let revoked = revoked.with_context(|| format!("there is no agent {id} any more"))?;
+        let revoked = revoked.ok_or_else(|| Refusal::AgentGone(id.clone()))?;
         let not_closed_yet = match &revoked.unbound {
             Some(connection) => self.close_connection(id, connection).await?,
             None => None,

@@ -1,5 +1,6 @@
 //! `bematic`, the administration command.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use bematic_admin::cli::Cli;
@@ -7,14 +8,19 @@ use clap::Parser as _;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(answer) => {
-            println!("{answer}");
-            ExitCode::SUCCESS
-        }
+    match Cli::parse().run(print).await {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a command's output. A closed pipe is an error, not a panic: the command's change has yet to be
+/// recorded.
+fn print(output: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{output}")?;
+    stdout.flush()
 }

@@ -17,6 +17,9 @@ pub(crate) enum Service {
     Sqs,
     ApiGateway,
     SecretsManager,
+    #[strum(to_string = "STS")]
+    #[serde(rename = "STS")]
+    Sts,
     Slack,
 }
 
@@ -27,6 +30,7 @@ impl From<fake_aws::Service> for Service {
             fake_aws::Service::Sqs => Self::Sqs,
             fake_aws::Service::ApiGateway => Self::ApiGateway,
             fake_aws::Service::SecretsManager => Self::SecretsManager,
+            fake_aws::Service::Sts => Self::Sts,
         }
     }
 }

@@ -127,7 +127,7 @@ impl Prices {
                 cost.sqs = call.bytes.div_ceil(SQS_CHARGE_BYTES).max(1) as f64 * price / MILLION;
             }
             Service::ApiGateway => cost.api_gateway = self.frames_cost(call.bytes),
-            Service::SecretsManager | Service::Slack => {}
+            Service::SecretsManager | Service::Sts | Service::Slack => {}
         }
         cost
     }

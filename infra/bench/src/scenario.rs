@@ -3,6 +3,7 @@
 use anyhow::Result;
 use aws_config::SdkConfig;
 use bematic::agent::Route;
+use bematic::audit::AuditRetention;
 use bematic_admin::{Admin, Deployment, NewProject, Tables};
 use bematic_protocol::ids::{AgentId, IdGenerator as _, RandomIds};
 use bematic_protocol::messages::Fault;
@@ -71,6 +72,7 @@ pub(crate) fn admin_client(config: SdkConfig) -> Admin {
         tables,
         queues: [].into(),
         management_url: None,
+        audit_retention: AuditRetention::default(),
     })
 }
 

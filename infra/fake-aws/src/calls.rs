@@ -21,6 +21,8 @@ pub enum Service {
     ApiGateway,
     /// Secrets Manager.
     SecretsManager,
+    /// STS.
+    Sts,
 }
 
 /// A call to a service. What only the answer has is empty before the effect.

@@ -32,7 +32,7 @@ use crate::{
     permission::Permission,
     queue::{Queue, Queues},
     secrets::Secrets,
-    sqs,
+    sqs, sts,
     template::Template,
 };
 
@@ -41,7 +41,7 @@ use crate::{
 #[error("the connection was made to break")]
 pub struct ConnectionBroken;
 
-/// DynamoDB, SQS, API Gateway's management API and Secrets Manager. Clones share their state.
+/// DynamoDB, SQS, API Gateway's management API, Secrets Manager and STS. Clones share their state.
 #[derive(Clone)]
 pub struct FakeAws {
     shared: Arc<Shared>,
@@ -197,7 +197,9 @@ impl FakeAws {
         let json = serde_json::from_slice(&body).unwrap_or_default();
         let accesses = match service {
             Service::DynamoDb => Access::parse_request(&operation, &json),
-            Service::Sqs | Service::ApiGateway | Service::SecretsManager => Vec::new(),
+            Service::Sqs | Service::ApiGateway | Service::SecretsManager | Service::Sts => {
+                Vec::new()
+            }
         };
         let queue = || shared.queues.by_url(json["QueueUrl"].as_str()?);
         let resources = match service {
@@ -209,9 +211,12 @@ impl FakeAws {
                 .map(ToOwned::to_owned)
                 .into_iter()
                 .collect(),
+            Service::Sts => Vec::new(),
         };
         let permissions = match service {
             _ if self.caller.is_none() => Vec::new(),
+            // GetCallerIdentity needs none.
+            Service::Sts => Vec::new(),
             Service::DynamoDb => Permission::of_accesses(&operation, &accesses),
             Service::Sqs => {
                 let permission = |queue: &String| Permission::of_queue(&operation, queue);
@@ -256,6 +261,7 @@ impl FakeAws {
                 shared.connections.call(&call.operation, &connection, &body)
             }
             (_, Service::SecretsManager) => shared.secrets.call(&call.operation, &json),
+            (_, Service::Sts) => sts::call(&call.operation),
         };
         if let Some((_, failure)) = failure {
             answer = Err(injected_error(failure, &call));
@@ -269,6 +275,7 @@ impl FakeAws {
         }
         match failure {
             Some((_, Failure::Connection)) => Err(ConnectionBroken),
+            _ if service == Service::Sts => Ok(sts::http_response(answer)),
             _ => Ok(http_response(answer)),
         }
     }
@@ -292,7 +299,7 @@ impl FakeAws {
 }
 
 /// The service, the operation and the connection that a request is for. The JSON services are named in a
-/// header, the management API is known by its path.
+/// header, STS is known by its form, and the management API by its path.
 fn parse_target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)> {
     if let Some(header) = request.headers().get("x-amz-target") {
         let (service, operation) = header.to_str().ok()?.split_once('.')?;
@@ -303,6 +310,9 @@ fn parse_target(request: &Request<Vec<u8>>) -> Option<(Service, String, String)>
             _ => return None,
         };
         return Some((service, operation.to_owned(), String::new()));
+    }
+    if let Some(operation) = sts::operation(request) {
+        return Some((Service::Sts, operation, String::new()));
     }
     let operation = match *request.method() {
         Method::POST => "PostToConnection",
@@ -327,6 +337,7 @@ fn injected_error(failure: Failure, call: &Call) -> ServiceError {
         (_, Service::Sqs) => "InternalFailure",
         (_, Service::ApiGateway) => "InternalServerErrorException",
         (_, Service::SecretsManager) => "InternalServiceError",
+        (_, Service::Sts) => "InternalFailure",
     };
     ServiceError::new(500, code, "made to fail")
 }

@@ -1,6 +1,6 @@
-//! The AWS that tests run on: DynamoDB, SQS, API Gateway's management of WebSocket connections, and
-//! the reading of Secrets Manager's secrets, in this process, without sockets. It knows nothing of
-//! what is built on it.
+//! The AWS that tests run on: DynamoDB, SQS, API Gateway's management of WebSocket connections, the
+//! reading of Secrets Manager's secrets, and STS's GetCallerIdentity, in this process, without sockets.
+//! It knows nothing of what is built on it.
 //!
 //! Production code makes its clients from an [`SdkConfig`](aws_config::SdkConfig); a test gives it the one
 //! of [`FakeAws::sdk_config`], whose HTTP client is the fake. Tables and queues are those of a SAM
@@ -90,6 +90,7 @@ mod permission;
 mod queue;
 mod secrets;
 mod sqs;
+mod sts;
 mod template;
 
 pub use crate::{
@@ -103,6 +104,7 @@ pub use crate::{
     permission::Permission,
     queue::Queue,
     secrets::Secrets,
+    sts::CALLER_ARN,
     template::{QueueSpec, RedrivePolicy, Template, TemplateError},
 };
 

@@ -22,6 +22,7 @@ mod gateway;
 mod permissions;
 mod secrets;
 mod sqs;
+mod sts;
 
 const START: u64 = 1_700_000_000_000;
 

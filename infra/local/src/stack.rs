@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bematic::agent::Route;
-use bematic_admin::{Admin, Deployment, LocalStackFile, MANAGEMENT_URL_OUTPUT, NewProject, Tables};
+use bematic_admin::{
+    Admin, AuditDays, Deployment, LocalStackFile, MANAGEMENT_URL_OUTPUT, NewProject, Tables,
+};
 use bematic_protocol::ids::AgentId;
 use clap::Args;
 use local_slack::{APP_ID, Config, OPERATIONS_CHANNEL_ID, Server, TEAM_ID};
@@ -173,6 +175,7 @@ impl Stack {
                 tables: Tables::of(&outputs)?,
                 queues: bematic_admin::queue_urls(&outputs),
                 websocket_management_url: Some(output(MANAGEMENT_URL_OUTPUT)?),
+                audit_days: AuditDays::of(&outputs)?,
             },
             websocket_url: output("WebSocketUrl")?,
             webhook_url,

@@ -87,7 +87,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt as _;
 
-    use bematic_admin::Tables;
+    use bematic_admin::{AuditDays, Tables};
 
     use super::*;
 
@@ -105,6 +105,7 @@ mod tests {
                 },
                 queues: BTreeMap::new(),
                 websocket_management_url: None,
+                audit_days: AuditDays::default(),
             },
             websocket_url: String::new(),
             webhook_url: String::new(),
@@ -150,6 +151,7 @@ mod tests {
             "agentApiKey",
             "agentId",
             "appId",
+            "auditDays",
             "awsAccessKeyId",
             "awsEndpoint",
             "awsSecretAccessKey",
@@ -158,6 +160,7 @@ mod tests {
             "operationsChannelId",
             "queues",
             "region",
+            "securityAuditDays",
             "slackApiUrl",
             "slackBotToken",
             "slackSigningSecret",

@@ -203,16 +203,14 @@ fn request_limits(env: &EnvVars) -> Result<RequestLimits, ConfigError> {
 
 /// Parses how long records of the audit log are kept.
 fn audit_retention(env: &EnvVars) -> Result<AuditRetention, ConfigError> {
-    const SECS_PER_DAY: u64 = 86_400;
-    let days = |name, default: Duration| {
-        let days = env.number_or(name, default.as_secs() / SECS_PER_DAY)?;
-        Ok(Duration::from_secs(days.saturating_mul(SECS_PER_DAY)))
+    let days = |name| match env.get(name) {
+        Some(_) => env.number_or(name, 0).map(Some),
+        None => Ok(None),
     };
-    let default = AuditRetention::default();
-    Ok(AuditRetention {
-        commands: days("AUDIT_DAYS", default.commands)?,
-        security_events: days("SECURITY_AUDIT_DAYS", default.security_events)?,
-    })
+    Ok(AuditRetention::from_days(
+        days("AUDIT_DAYS")?,
+        days("SECURITY_AUDIT_DAYS")?,
+    ))
 }
 
 /// A breaker setting, to be changed in place.

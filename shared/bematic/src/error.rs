@@ -59,7 +59,7 @@ impl BematicError {
             Self::Slack(error) => error.code(),
             Self::Audit(_) => "AUDIT_UNAVAILABLE",
             Self::CommandTooSlow => "SLACK_DEADLINE",
-            Self::Queue(_) => "QUEUE_UNAVAILABLE",
+            Self::Queue(_) => QueueError::CODE,
             Self::Gateway(GatewayError::Call { .. }) => "GATEWAY_UNAVAILABLE",
             Self::Message(_) => "INVALID_QUEUE_MESSAGE",
             Self::UnknownMessageKind => "UNKNOWN_QUEUE_MESSAGE",
@@ -223,6 +223,11 @@ pub struct QueueError {
     pub operation: &'static str,
     /// The SDK's error.
     pub source: Source,
+}
+
+impl QueueError {
+    /// The stable code, for logs and for the sender.
+    pub const CODE: &str = "QUEUE_UNAVAILABLE";
 }
 
 /// A secret could not be read.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use bematic::agent::{ApiKey, Binding};
+use bematic::audit::AuditRetention;
 use bematic::ports::{Agents as _, ApiKeys as _, BindOutcome, Connections as _, DispatchMessage};
 use bematic_admin::{Admin, Deployment, IssuedKey, Tables};
 use bematic_aws::store::{AgentStore, KeyStore};
@@ -42,6 +43,7 @@ impl Administered {
                 },
                 queues: [url("dispatch")].into(),
                 management_url: Some("http://management.invalid/stage".to_owned()),
+                audit_retention: AuditRetention::default(),
             }),
             aws,
         }

@@ -178,7 +178,7 @@ impl Meter {
                 lock(&self.messages).extend(sent);
                 self.sent.notify_waiters();
             }
-            Service::DynamoDb | Service::SecretsManager | Service::Slack => {}
+            Service::DynamoDb | Service::SecretsManager | Service::Sts | Service::Slack => {}
         }
     }
 

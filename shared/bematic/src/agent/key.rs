@@ -139,6 +139,12 @@ impl KeyPrefix {
     }
 }
 
+impl fmt::Display for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl FromStr for KeyPrefix {
     type Err = InvalidId;
 

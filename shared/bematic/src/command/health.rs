@@ -1,6 +1,6 @@
 //! The commands `health …` and `agent …`, about the agents' circuit breakers.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     BreakerOrder, Command, CommandError,
@@ -12,7 +12,7 @@ use super::{
 const DEFAULT_DRAIN_DURATION: Duration = Duration::from_hours(8);
 const DEFAULT_DISABLE_DURATION: Duration = Duration::from_hours(1);
 /// The shortest duration that an operator can give, and the longest of an order.
-const MIN_DURATION: Duration = Duration::from_mins(1);
+pub(super) const MIN_DURATION: Duration = Duration::from_mins(1);
 const MAX_ORDER_DURATION: Duration = Duration::from_hours(7 * 24);
 
 /// Parses `[<agent>]`, `reset <agent>` or `disable <agent> [--for <time>] [<note>]`. A single word
@@ -83,12 +83,12 @@ fn parse_expiring_order(
 
 /// Parses how long an order lasts: `30m`, `2h`, `1d`.
 fn parse_duration(text: &str) -> Result<Duration, CommandError> {
-    parse_duration_within(text, MAX_ORDER_DURATION)
+    parse_duration_within(text, MIN_DURATION..=MAX_ORDER_DURATION)
         .ok_or_else(|| CommandError::BadTime(shorten(text)))
 }
 
-/// Parses a duration of a minute to `max`: `30m`, `2h`, `1d`.
-pub(super) fn parse_duration_within(text: &str, max: Duration) -> Option<Duration> {
+/// Parses a duration between two others: `30m`, `2h`, `1d`.
+pub fn parse_duration_within(text: &str, limits: RangeInclusive<Duration>) -> Option<Duration> {
     let digits = text.trim_end_matches(char::is_alphabetic);
     let number: u64 = digits.parse().ok()?;
     let secs = match text[digits.len()..].to_lowercase().as_str() {
@@ -98,5 +98,5 @@ pub(super) fn parse_duration_within(text: &str, max: Duration) -> Option<Duratio
         _ => return None,
     };
     let time = Duration::from_secs(number.saturating_mul(secs));
-    (MIN_DURATION..=max).contains(&time).then_some(time)
+    limits.contains(&time).then_some(time)
 }

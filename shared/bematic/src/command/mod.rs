@@ -9,6 +9,7 @@ mod run;
 mod table;
 mod unescape;
 
+pub use self::health::parse_duration_within;
 pub use self::order::{BreakerOrder, Command, RunArguments};
 pub(crate) use self::{error::CommandError, table::COMMANDS};
 use self::{run::split_word, unescape::unescape};

@@ -91,6 +91,14 @@ impl BreakerOrder {
     pub fn name(&self) -> &'static str {
         self.into()
     }
+
+    /// Returns the name of the command that gives the order.
+    const fn command_name(&self) -> &'static str {
+        match self {
+            Self::Reset | Self::Disable { .. } => "health",
+            Self::Drain { .. } | Self::Resume => "agent",
+        }
+    }
 }
 
 impl Command {
@@ -163,7 +171,10 @@ impl Command {
             Self::Tasks => "tasks".to_owned(),
             Self::Agents => "agents".to_owned(),
             Self::Health(_) => "health".to_owned(),
-            Self::Breaker(agent, order) => format!("{} {agent}", order.name()),
+            Self::Breaker(agent, order) => {
+                let (order, command) = (order.name(), order.command_name());
+                format!("{command} {order} {agent}")
+            }
             Self::SetRole(user, role) => format!("role {user} {role}"),
             Self::Users => "users".to_owned(),
             Self::Audit { .. } => "audit".to_owned(),

@@ -8,7 +8,7 @@ use bematic_protocol::ids::UserId;
 use super::{
     Command, CommandError,
     error::shorten,
-    health::parse_duration_within,
+    health::{MIN_DURATION, parse_duration_within},
     run::{Token, classify_word, split_word},
 };
 
@@ -40,7 +40,7 @@ pub(super) fn parse_audit_command(mut rest: &str) -> Result<Command, CommandErro
         match &*name.to_ascii_lowercase() {
             "user" => user = Some(parse_user(value)?),
             "since" => {
-                since = parse_duration_within(value, MAX_AUDIT_DURATION)
+                since = parse_duration_within(value, MIN_DURATION..=MAX_AUDIT_DURATION)
                     .ok_or_else(|| CommandError::BadSince(shorten(value)))?;
             }
             _ => return Err(CommandError::BadAudit(shorten(word))),

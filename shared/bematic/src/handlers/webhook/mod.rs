@@ -297,9 +297,11 @@ fn answer_deadline() -> Instant {
     Instant::now() + ANSWER_WITHIN
 }
 
-/// Logs an error, and returns its code.
+/// Logs an error, and returns its code. The executor has logged an audit record that was not stored.
 fn logged_error_code(error: &BematicError) -> &'static str {
-    error!(code = error.code(), error = %chain(error), "request failed");
+    if !matches!(error, BematicError::Audit(_)) {
+        error!(code = error.code(), error = %chain(error), "request failed");
+    }
     error.code()
 }
 

@@ -17,7 +17,7 @@ use crate::{
         Actor, Outsider, Role, RoleAssignment, Unauthorized, authorize, authorize_assignment,
     },
     agent::Project,
-    audit::{AuditFilter, AuditOutcome, AuditRecord},
+    audit::{AuditActor, AuditFilter, AuditOutcome, AuditRecord},
     batch::{Batch, BatchKind},
     command::Command,
     dead_letter::QueueName,
@@ -112,8 +112,10 @@ impl CommandExecutor {
         let mut record = AuditRecord {
             at: now,
             request: request.to_owned(),
-            user_id: user_id.clone(),
-            channel_id: channel_id.clone(),
+            actor: AuditActor::Person {
+                user_id: user_id.clone(),
+                channel_id: channel_id.clone(),
+            },
             action: command.audit_action(),
             task: command.task().map(|id| id.to_string()),
             outcome: AuditOutcome::Done,
@@ -151,16 +153,18 @@ impl CommandExecutor {
         executing.instrument(span).await
     }
 
-    /// Stores an audit record. An error is logged with the record, whose person and channel are those
-    /// of the span.
+    /// Stores an audit record. An error is logged here and nowhere else, with the record, whose person
+    /// and channel are those of the span.
     async fn append_audit_record(&self, record: &AuditRecord) -> Result<()> {
         let retention = self.ports.settings.audit_retention.of(record);
         let appended = self.ports.audit_log.append(record, retention).await;
         appended.map_err(|error| {
             let outcome: &str = record.outcome.into();
-            let AuditRecord { request, action, task, code, .. } = record;
-            error!(request, action, task, outcome, code, error = %chain(&error), "audit record not stored");
-            BematicError::Audit(error)
+            let AuditRecord { request, action, task, code: recorded_code, .. } = record;
+            let error = BematicError::Audit(error);
+            let code = error.code();
+            error!(code, request, action, task, outcome, recorded_code, error = %chain(&error), "audit record not stored");
+            error
         })
     }
 
@@ -286,8 +290,9 @@ impl CommandExecutor {
                     until: now,
                 };
                 let log = &self.ports.audit_log;
-                let found = log.newest(&filter, MAX_LISTED_AUDIT_RECORDS).await?;
-                text::audit_records(&found, since, now)
+                // One more than is shown says whether there are more.
+                let found = log.newest(&filter, MAX_LISTED_AUDIT_RECORDS + 1).await?;
+                text::audit_records(&found, MAX_LISTED_AUDIT_RECORDS, since, now)
             }
             Command::Help => text::help(),
         };

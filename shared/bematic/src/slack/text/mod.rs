@@ -306,22 +306,30 @@ pub(super) fn inline_code_list(names: impl Iterator<Item: Display>) -> String {
         .join(", ")
 }
 
-/// Joins as many lines as fit.
+/// Joins as many lines as fit, and says how many are left.
 fn fit_lines(lines: impl ExactSizeIterator<Item = String>) -> String {
-    /// The room for `and 1000 more`.
-    const MORE: usize = 30;
     let all = lines.len();
-    let mut text = String::new();
-    for (index, line) in lines.enumerate() {
-        if mrkdwn::utf16_len(&text) + mrkdwn::utf16_len(&line) + MORE > MAX_LIST_CHARS {
-            let _ = write!(text, "and {} more", all - index);
-            return text;
+    let (text, shown) = take_fitting_lines(lines, "and 1000000 more".len());
+    match all - shown {
+        0 => text,
+        left => format!("{text}\nand {left} more"),
+    }
+}
+
+/// Joins as many lines as leave room for `reserved` characters after them. Returns their number, too.
+fn take_fitting_lines(lines: impl Iterator<Item = String>, reserved: usize) -> (String, usize) {
+    let (mut text, mut taken) = (String::new(), 0);
+    for line in lines {
+        if mrkdwn::utf16_len(&text) + mrkdwn::utf16_len(&line) + reserved > MAX_LIST_CHARS {
+            break;
+        }
+        if taken > 0 {
+            text.push('\n');
         }
         text.push_str(&line);
-        text.push('\n');
+        taken += 1;
     }
-    text.truncate(text.trim_end().len());
-    text
+    (text, taken)
 }
 
 pub(super) const fn state_emoji(state: &TaskState) -> &'static str {

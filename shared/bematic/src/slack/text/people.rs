@@ -7,11 +7,11 @@ use bematic_protocol::{
     time::Timestamp,
 };
 
-use super::{ago, duration, fit_lines};
+use super::{ago, duration, fit_lines, take_fitting_lines};
 use crate::{
     access::{AccessSettings, Outsider, Role, RoleAssignment, Unauthorized},
-    audit::{AuditOutcome, AuditRecord},
-    slack::mrkdwn::escape,
+    audit::{AuditActor, AuditOutcome, AuditRecord},
+    slack::mrkdwn::{escape, escape_one_line},
 };
 
 /// Returns the refusal of a command that the person may not give, and what to ask for.
@@ -113,8 +113,14 @@ pub(crate) fn users(
     fit_lines(lines.into_iter())
 }
 
-/// Lists records of the audit log, newest first.
-pub(crate) fn audit_records(records: &[AuditRecord], since: Duration, now: Timestamp) -> String {
+/// Lists records of the audit log, newest first, and at most `max` of them. If there are more, the
+/// answer says so.
+pub(crate) fn audit_records(
+    records: &[AuditRecord],
+    max: usize,
+    since: Duration,
+    now: Timestamp,
+) -> String {
     /// What an empty answer advises to look at.
     const LONGER: Duration = Duration::from_hours(7 * 24);
     if records.is_empty() {
@@ -128,19 +134,101 @@ pub(crate) fn audit_records(records: &[AuditRecord], since: Duration, now: Times
             duration(since)
         );
     }
-    fit_lines(records.iter().map(|record| audit_line(record, now)))
+    let more = |shown| format!("\nThe {shown} newest; `--since` and `--user` narrow the list.");
+    let lines = records.iter().take(max).map(|it| audit_line(it, now));
+    let (mut text, shown) = take_fitting_lines(lines, more(max).len());
+    if shown < records.len() {
+        text.push_str(&more(shown));
+    }
+    text
 }
 
 fn audit_line(record: &AuditRecord, now: Timestamp) -> String {
-    let (user, channel, at) = (&record.user_id, &record.channel_id, ago(record.at, now));
+    let (who, place) = match &record.actor {
+        AuditActor::Person {
+            user_id,
+            channel_id,
+        } => (format!("<@{user_id}>"), format!("in <#{channel_id}>")),
+        AuditActor::Administrator {
+            machine,
+            aws_identity,
+        } => {
+            let unknown = || "somebody of an unknown AWS identity".to_owned();
+            let who = aws_identity.as_deref().map_or_else(unknown, inline_code);
+            (who, format!("on {}", inline_code(machine)))
+        }
+    };
+    let at = ago(record.at, now);
     let task = record.task.as_ref();
     let task = task.map_or_else(String::new, |id| format!(" `{}`", escape(id)));
-    let code = record.code.as_deref().unwrap_or_default();
+    let code = record.code.as_deref();
+    let code = code.map_or_else(String::new, |code| format!(" (`{}`)", escape(code)));
     let outcome = match record.outcome {
         AuditOutcome::Done => String::new(),
-        AuditOutcome::Refused => format!(": refused (`{}`)", escape(code)),
-        AuditOutcome::Failed => format!(": failed (`{}`)", escape(code)),
+        AuditOutcome::Refused => format!(": refused{code}"),
+        AuditOutcome::Failed => format!(": failed{code}"),
     };
     let action = escape(&record.action);
-    format!("• {at} <@{user}> `{action}`{task} in <#{channel}>{outcome}")
+    format!("• {at} {who} `{action}`{task} {place}{outcome}")
+}
+
+/// Renders a text that others have chosen as one piece of code. A backtick would end it.
+fn inline_code(text: &str) -> String {
+    /// The number of characters of an ARN in a list; the usual ones have less.
+    const MAX_CHARS: usize = 200;
+    let text = text.replace('`', "'");
+    format!("`{}`", escape_one_line(&text, MAX_CHARS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn record(arn: Option<&str>) -> AuditRecord {
+        AuditRecord {
+            at: NOW,
+            request: "1".to_owned(),
+            actor: AuditActor::Administrator {
+                machine: "ada@<laptop>".to_owned(),
+                aws_identity: arn.map(ToOwned::to_owned),
+            },
+            action: "agent create box".to_owned(),
+            task: None,
+            outcome: AuditOutcome::Refused,
+            code: Some("AGENT_EXISTS".to_owned()),
+            security: true,
+        }
+    }
+
+    fn list(records: &[AuditRecord]) -> String {
+        audit_records(records, 20, Duration::from_hours(24), NOW)
+    }
+
+    #[test]
+    fn an_administrator_is_an_arn_that_cannot_leave_its_code() {
+        let shown = list(&[record(Some("arn:aws:iam::1:user/a`<@U1>\n*b*/ada"))]);
+        assert_eq!(
+            shown,
+            "• just now `arn:aws:iam::1:user/a'&lt;@U1&gt; *b*/ada` `agent create box` on \
+             `ada@&lt;laptop&gt;`: refused (`AGENT_EXISTS`)"
+        );
+        let shown = list(&[record(None)]);
+        assert!(shown.contains("unknown AWS identity `agent"), "{shown}");
+    }
+
+    #[test]
+    fn a_list_says_how_many_are_shown_only_if_there_are_more() {
+        let arn = format!("arn:aws:sts::1:assumed-role/{}", "r".repeat(40));
+        let records = vec![record(Some(&arn)); 21];
+        let short = list(&records[..3]);
+        assert_eq!(short.lines().count(), 3, "{short}");
+        let long = list(&records);
+        let shown = long.lines().count() - 1;
+        assert!(shown < 20, "the lines do not fit: {shown}");
+        let last = long.lines().last().unwrap();
+        let hint = format!("The {shown} newest; `--since` and `--user` narrow the list.");
+        assert_eq!(last, hint);
+    }
 }

@@ -19,7 +19,7 @@ const KEY: &str = "bm_feedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedfacefe
 
 /// The lines that are logged by this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -43,13 +43,13 @@ impl MakeWriter<'_> for Log {
 impl Log {
     /// Has everything logged here that a function would log at the level INFO, in the format of the
     /// deployment.
-    fn capture(&self) -> tracing::subscriber::DefaultGuard {
+    pub(super) fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt().json();
         let subscriber = subscriber.with_max_level(LevelFilter::INFO);
         tracing::subscriber::set_default(subscriber.with_writer(self.clone()).finish())
     }
 
-    fn take(&self) -> String {
+    pub(super) fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }
 }

@@ -1,5 +1,6 @@
 //! `slack-webhook`.
 
+mod audit;
 mod breakers;
 mod membership;
 mod roles;

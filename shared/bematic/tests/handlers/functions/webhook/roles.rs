@@ -2,7 +2,7 @@
 
 use bematic::{
     access::{Role, RoleAssignment},
-    audit::{AuditFilter, AuditOutcome, AuditRecord},
+    audit::{AuditActor, AuditFilter, AuditOutcome, AuditRecord},
     batch::BatchKind,
     breaker::State,
     command::{Command, RunArguments},
@@ -115,6 +115,10 @@ pub(super) async fn audit_log(world: &World) -> Vec<AuditRecord> {
         .unwrap()
 }
 
+fn is_by(record: &AuditRecord, user: &str) -> bool {
+    matches!(&record.actor, AuditActor::Person { user_id, .. } if user_id.as_str() == user)
+}
+
 async fn pending_task(world: &World) -> Task {
     world.run("fix it", "set-up").await
 }
@@ -162,7 +166,7 @@ async fn each_command_takes_its_role_and_is_refused_before_it_does_anything() {
                     let expected = ["BatchGetItem AgentsTable", "PutItem AgentsTable"];
                     assert_eq!(calls, expected, "{text} as {role}");
                     let log = audit_log(&world).await;
-                    let by_person = log.iter().find(|it| it.user_id.as_str() == PERSON);
+                    let by_person = log.iter().find(|it| is_by(it, PERSON));
                     let refused = by_person.unwrap();
                     assert_eq!(refused.code.as_deref(), Some("NOT_ALLOWED"), "{text}");
                     assert!(refused.security && refused.outcome == AuditOutcome::Refused);
