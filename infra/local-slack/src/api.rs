@@ -123,7 +123,16 @@ fn users_info(slack: &Slack, args: &CallArguments) -> Result<Value, Refusal> {
             ..User::default()
         }
     } else {
-        slack.workspace().user(id)?.clone()
+        match slack.workspace().user(id) {
+            Ok(user) => user.clone(),
+            Err(_) if slack.config.knows_everybody => User {
+                id: id.to_owned(),
+                name: id.to_lowercase(),
+                real_name: id.to_owned(),
+                ..User::default()
+            },
+            Err(error) => return Err(error.into()),
+        }
     };
     let mut answer = json!({
         "id": id, "team_id": TEAM_ID, "name": user.name, "real_name": user.real_name,

@@ -87,6 +87,9 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// The people at the start; the page acts as the first.
     pub users: Vec<User>,
+    /// Whether `users.info` knows everybody else, too, as a full member: a tool that signs requests
+    /// itself then need not add the people who give its commands.
+    pub knows_everybody: bool,
     /// The time limit for the webhook's answer; Slack's is 3 s.
     pub answer_within: Duration,
     /// The waits before an event is sent again. Slack's are none, 1 min and 5 min.
@@ -133,6 +136,7 @@ impl Config {
                 real_name: real_name.into(),
                 ..User::default()
             })),
+            knows_everybody: false,
             answer_within: Duration::from_secs(3),
             event_retries: [0, 60, 300].map(Duration::from_secs).into(),
             max_messages: 5_000,

@@ -115,6 +115,7 @@ impl Stack {
         let bot_token = format!("xoxb-local-{}", random_hex::<16>()?);
         let config = Config {
             port: settings.slack_port,
+            knows_everybody: true,
             ..Config::new(&signing_secret, &bot_token)
         };
         let empty = "the local Slack is empty";

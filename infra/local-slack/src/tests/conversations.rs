@@ -219,3 +219,12 @@ async fn only_the_newest_messages_are_kept() {
     }
     assert_eq!(slack.history().await, ["5", "4", "3"]);
 }
+
+#[tokio::test]
+async fn a_workspace_can_know_everybody() {
+    let slack = Fixture::start_with(|config| config.knows_everybody = true).await;
+    let user = &slack.ok("users.info", json!({ "user": "U404" })).await["user"];
+    assert_eq!(user["id"], "U404");
+    let is_outsider = ["deleted", "is_bot", "is_restricted", "is_stranger"];
+    assert!(is_outsider.iter().all(|it| user[it] == false), "{user}");
+}
