@@ -334,10 +334,9 @@ fn injected_error(failure: Failure, call: &Call) -> ServiceError {
             return transaction_conflict(&call.operation, part, call.items);
         }
         (_, Service::DynamoDb) => "InternalServerError",
-        (_, Service::Sqs) => "InternalFailure",
+        (_, Service::Sqs | Service::Sts) => "InternalFailure",
         (_, Service::ApiGateway) => "InternalServerErrorException",
         (_, Service::SecretsManager) => "InternalServiceError",
-        (_, Service::Sts) => "InternalFailure",
     };
     ServiceError::new(500, code, "made to fail")
 }
