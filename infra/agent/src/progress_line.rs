@@ -194,6 +194,7 @@ impl ProgressLineExtractor {
 
 #[cfg(test)]
 mod tests {
+    use bematic_fuzz::{Unstructured, fuzz};
     use proptest::prelude::*;
 
     use super::*;
@@ -350,21 +351,25 @@ mod tests {
             "\"fault\":\"task\"",
             "[[[[",
             "\n::bematic-n1 {",
+            "\n::bematic {\"step\":\"x\"}\n",
+            "\n::bematic-n1 {\"progress\":40,\"type\":\"thinking\"}\n",
         ];
-        let output = (bematic_fuzz::text(&words), 1_usize..9, proptest::bool::ANY);
-        bematic_fuzz::fuzz(&output, |(text, size, accepts_plain)| {
-            let (output, declared, malformed, plain) = read_all(&text, size, accepts_plain);
+        let read_input = |source: &mut Unstructured<'_>| {
+            let text = bematic_fuzz::text(source, &words)?;
+            Ok((text, source.int_in_range(1..=8)?, source.arbitrary()?))
+        };
+        fuzz!(read_input, |(text, size, accepts_plain)| {
+            let (output, declared, malformed, plain) = read_all(text, *size, *accepts_plain);
             let without_prefix = text.replace('#', PREFIX).replace(PREFIX, "#");
             if declared.is_empty() {
-                prop_assert_eq!(&output, &without_prefix);
+                assert_eq!(output, without_prefix);
             }
-            prop_assert!(output.len() <= without_prefix.len());
+            assert!(output.len() <= without_prefix.len());
             let lines = without_prefix.matches('#').count();
             let plain_lines = without_prefix.matches(PLAIN_PREFIX).count();
-            prop_assert!(declared.len() + malformed <= lines + plain_lines);
-            prop_assert!(accepts_plain || declared.len() + malformed <= lines);
-            prop_assert!(plain <= plain_lines);
-            Ok(())
+            assert!(declared.len() + malformed <= lines + plain_lines);
+            assert!(*accepts_plain || declared.len() + malformed <= lines);
+            assert!(plain <= plain_lines);
         });
     }
 }
