@@ -11,8 +11,8 @@ use crate::harness::{Test, stack};
 
 /// The requests of each route over HTTP, and the time between two: what the emulator's one processor
 /// can refuse in that time. API Gateway admits more.
-const REQUESTS: usize = 150;
-const INTERVAL: Duration = Duration::from_millis(100);
+const REQUESTS: usize = 75;
+const INTERVAL: Duration = Duration::from_millis(200);
 const HANDSHAKES: usize = 150;
 
 /// Sends unsigned requests. Returns their statuses.
