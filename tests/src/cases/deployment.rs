@@ -44,7 +44,9 @@ async fn two_stacks_stand_side_by_side() {
     let first = fetch_outputs(&config, "bematic").await.expect("the first");
     let second = fetch_outputs(&config, SECOND).await.expect("the second");
     assert_eq!(first.len(), second.len());
-    for (name, value) in &first {
+    // The outputs of the audit log are parameters; all others name resources.
+    let resources = first.iter().filter(|(name, _)| !name.ends_with("Days"));
+    for (name, value) in resources {
         assert_ne!(value, &second[name], "{name} is of both stacks");
     }
     let schedules = test
