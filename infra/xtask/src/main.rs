@@ -8,6 +8,7 @@
 mod check;
 mod circles;
 mod deploy;
+mod fuzz;
 mod sbom;
 mod venv;
 
@@ -33,6 +34,7 @@ Tasks:
   bench         Measure how fast the functions start and work, what they call, and what a task costs
   simulate      Simulate many agents and tasks in virtual time, and see that a task's cost stays the same
   check         Circles of modules, formatting, lints, dependencies and the template
+  fuzz          Run a fuzz target with libFuzzer, which looks for inputs that reach new code
   deploy        Build for AWS and deploy
   sbom          List what the programs are made of, in the format CycloneDX
   agent         Create agents, list them, rotate and revoke their keys, set their circuit breakers
@@ -73,6 +75,7 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
         "bench" | "simulate" => "bematic-bench",
         "agent" | "project" | "dead-letters" => "bematic",
         "check" => return Some(check::check(arguments)),
+        "fuzz" => return Some(fuzz::fuzz(arguments)),
         "deploy" => return Some(deploy::deploy(arguments)),
         "sbom" => return Some(sbom::sbom(arguments)),
         _ => return None,

@@ -20,6 +20,7 @@ fn the_help_names_every_task() {
         "bench",
         "simulate",
         "check",
+        "fuzz",
         "deploy",
         "sbom",
         "agent",

@@ -1,0 +1,59 @@
+//! `cargo xtask fuzz`: runs a fuzz target with libFuzzer.
+//!
+//! cargo-bolero does the same, but has cargo build all programs and tests of a package. Those that are no
+//! fuzz targets are not linked with libFuzzer, so that the coverage's functions are missing from them.
+
+use std::ffi::OsString;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use xtask::{Workspace, run};
+
+const HELP: &str = "\
+Runs a fuzz target with libFuzzer
+
+Usage: cargo xtask fuzz <OPTIONS OF cargo test> <TEST> [-- <OPTIONS OF libFuzzer>]
+
+  cargo xtask fuzz -p bematic-agent --lib progress_line::tests::fuzz_progress_lines -- -max_total_time=600
+  cargo xtask fuzz -p bematic --test handlers fuzz::fuzz_the_webhook
+
+It ends with the first failure; without -max_total_time, otherwise only by Ctrl-C.";
+
+/// The flags that bolero wants, and those that have rustc count covered code for libFuzzer.
+const RUSTFLAGS: &str = "--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Builds a target for libFuzzer, and runs it.
+pub(crate) fn fuzz(arguments: &[OsString]) -> Result<()> {
+    let arguments = arguments.get(1..).unwrap_or_default();
+    let mut parts = arguments.splitn(2, |it| it == "--");
+    let (selection, options) = (parts.next().unwrap_or_default(), parts.next());
+    let Some(test) = selection.last().filter(|_| selection.len() > 1) else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    let Some(test) = test.to_str().filter(|it| !it.starts_with('-')) else {
+        bail!("the name of the test is missing: see `cargo xtask fuzz --help`");
+    };
+    let workspace = Workspace::find()?;
+    let corpus = workspace
+        .join("target/fuzz/corpus")
+        .join(test.replace("::", "-"));
+    fs::create_dir_all(&corpus).with_context(|| format!("no folder {}", corpus.display()))?;
+    // An input that fails is kept in the corpus, too: the next run begins with it.
+    let mut fuzzer = OsString::from(format!("{0} -artifact_prefix={0}/", corpus.display()));
+    for option in options.unwrap_or_default() {
+        fuzzer.push(" ");
+        fuzzer.push(option);
+    }
+    let mut cargo = workspace.cargo_command(&["test", "--locked", "--profile", "fuzz"]);
+    cargo
+        // With a named target, the flags are not those of build scripts and macros.
+        .args(["--target", "host-tuple", "--target-dir", "target/fuzz"])
+        .args(selection)
+        .args(["--", "--exact", "--nocapture", "--test-threads", "1"])
+        .env("RUSTFLAGS", RUSTFLAGS)
+        .env("BOLERO_LIBFUZZER_ARGS", fuzzer);
+    run("cargo test", &mut cargo)
+}
