@@ -1,8 +1,6 @@
 //! The audit record of a command: which AWS identity changed what, from which machine, and with
 //! which outcome.
 
-use std::env;
-
 use anyhow::{Context as _, Result, anyhow};
 use bematic::audit::{AuditActor, AuditOutcome, AuditRecord, AuditRetention};
 use bematic::error::{QueueError, StoreError, chain};
@@ -10,7 +8,7 @@ use bematic::ports::AuditLog as _;
 use bematic_aws::store::PeopleStore;
 use bematic_protocol::ids::{IdGenerator as _, RandomIds};
 use bematic_protocol::time::Timestamp;
-use nix::unistd::gethostname;
+use nix::unistd::{Uid, User, gethostname};
 
 use crate::command::Change;
 use crate::deployment::Deployment;
@@ -92,8 +90,9 @@ fn classify(error: &anyhow::Error) -> (AuditOutcome, Option<&'static str>) {
 fn name_machine() -> String {
     /// The number of characters that are kept.
     const MAX_CHARS: usize = 100;
-    let user = env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let user = User::from_uid(Uid::current()).ok().flatten();
+    let user = user.map(|it| it.name);
     let host = gethostname().ok().and_then(|it| it.into_string().ok());
-    let host = host.unwrap_or_else(|| "unknown".to_owned());
+    let [user, host] = [user, host].map(|it| it.unwrap_or_else(|| "unknown".to_owned()));
     format!("{user}@{host}").chars().take(MAX_CHARS).collect()
 }

@@ -17,6 +17,8 @@ async fn bematic(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Str
     let output = command.output().await.expect("bematic runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() {
+        // A warning would say that the audit log does not have the identity.
+        assert_eq!(text(&output.stderr), "");
         Ok(text(&output.stdout))
     } else {
         Err(text(&output.stderr))

@@ -75,14 +75,13 @@ impl Served {
         }
     }
 
-    /// Runs the program as the user `ada`, with these arguments. A failed call is not repeated.
+    /// Runs the program with these arguments. A failed call is not repeated.
     pub(crate) async fn run(&self, arguments: &str) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bematic"));
         command
             .args(arguments.split_whitespace())
             .env_clear()
             .env("HOME", self.folder.path())
-            .env("USER", "ada")
             .env("AWS_MAX_ATTEMPTS", "1")
             .env("BEMATIC_STACK", self.stack_file());
         let ran = tokio::task::spawn_blocking(move || command.output());
