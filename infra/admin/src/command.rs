@@ -228,7 +228,8 @@ impl ProjectCommand {
             }
             Self::Delete { channel } => Some(Change {
                 action: format!("project delete --channel {channel}"),
-                security: false,
+                // The project may have admitted others.
+                security: true,
             }),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use xtask::{Workspace, run};
@@ -29,12 +30,17 @@ pub(crate) fn fuzz(arguments: &[OsString]) -> Result<()> {
     let arguments = arguments.get(1..).unwrap_or_default();
     let mut parts = arguments.splitn(2, |it| it == "--");
     let (selection, options) = (parts.next().unwrap_or_default(), parts.next());
-    let Some(test) = selection.last().filter(|_| selection.len() > 1) else {
+    let is_help = |it: &OsString| it == "--help" || it == "-h";
+    if selection.is_empty() || selection.iter().any(is_help) {
         println!("{HELP}");
         return Ok(());
-    };
-    let Some(test) = test.to_str().filter(|it| !it.starts_with('-')) else {
-        bail!("the name of the test is missing: see `cargo xtask fuzz --help`");
+    }
+    let test = selection.last().filter(|_| selection.len() > 1);
+    let test = test
+        .and_then(|it| it.to_str())
+        .filter(|it| !it.starts_with('-'));
+    let Some(test) = test else {
+        bail!("name the package and the test: `cargo xtask fuzz --help` has examples");
     };
     let workspace = Workspace::find()?;
     let corpus = workspace
@@ -47,13 +53,28 @@ pub(crate) fn fuzz(arguments: &[OsString]) -> Result<()> {
         fuzzer.push(" ");
         fuzzer.push(option);
     }
-    let mut cargo = workspace.cargo_command(&["test", "--locked", "--profile", "fuzz"]);
-    cargo
-        // With a named target, the flags are not those of build scripts and macros.
-        .args(["--target", "host-tuple", "--target-dir", "target/fuzz"])
-        .args(selection)
-        .args(["--", "--exact", "--nocapture", "--test-threads", "1"])
-        .env("RUSTFLAGS", RUSTFLAGS)
-        .env("BOLERO_LIBFUZZER_ARGS", fuzzer);
-    run("cargo test", &mut cargo)
+    let cargo = |options: &[&str]| {
+        let mut cargo = workspace.cargo_command(&["test", "--locked", "--profile", "fuzz"]);
+        cargo
+            // With a named target, the flags are not those of build scripts and macros.
+            .args(["--target", "host-tuple", "--target-dir", "target/fuzz"])
+            .args(selection)
+            .args(["--", "--exact"])
+            .args(options)
+            .env("RUSTFLAGS", RUSTFLAGS)
+            .env("BOLERO_LIBFUZZER_ARGS", &fuzzer);
+        cargo
+    };
+    let listed = cargo(&["--list"]).stderr(Stdio::inherit()).output();
+    let listed = listed.context("cargo test could not be started")?;
+    if !listed.status.success() {
+        bail!("cargo test failed ({})", listed.status);
+    }
+    if !String::from_utf8_lossy(&listed.stdout).contains(": test") {
+        bail!("there is no test `{test}` there; give its name with its modules");
+    }
+    run(
+        "cargo test",
+        &mut cargo(&["--nocapture", "--test-threads", "1"]),
+    )
 }

@@ -46,7 +46,7 @@ pub struct AuditRecord {
     /// Who gave the command, and where.
     #[serde(flatten)]
     pub actor: AuditActor,
-    /// The command and its arguments, without texts of people: `health reset box`, `run`.
+    /// The command and its arguments, without texts of people and values of settings: `health reset box`, `run`.
     pub action: String,
     /// The task that it created, or is about.
     pub task: Option<String>,

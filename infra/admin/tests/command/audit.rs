@@ -98,7 +98,7 @@ const COMMANDS: [(&str, Recorded); 30] = [
         Refused("NO_PROJECT", Usual),
     ),
     ("project list", Nothing),
-    ("project delete --channel C1", Done(Usual)),
+    ("project delete --channel C1", Done(Security)),
     ("dead-letters list", Nothing),
     ("dead-letters redrive --queue batch", Done(Usual)),
 ];

@@ -246,7 +246,7 @@ impl MembershipSource for SlackClient {
         match self.call_form::<UserInfo>(METHOD, fields).await {
             Ok(info) => info.membership(METHOD),
             Err(SlackError::Refused { error, .. }) if wire::is_unknown_user(&error) => {
-                Ok(Membership::Outsider(Outsider::Stranger))
+                Ok(Membership::Outsider(Outsider::External))
             }
             Err(error) => Err(error),
         }

@@ -512,7 +512,7 @@ fn a_user_is_a_full_member_only_if_slack_says_so() {
         ("is_restricted", Outsider::Guest),
         ("is_ultra_restricted", Outsider::Guest),
         ("is_bot", Outsider::Bot),
-        ("is_stranger", Outsider::Stranger),
+        ("is_stranger", Outsider::External),
         ("deleted", Outsider::Deactivated),
     ] {
         let expected = Membership::Outsider(outsider);
@@ -538,8 +538,8 @@ async fn slack_is_asked_about_a_user_with_a_form() {
     let [sent] = fixture.sent().try_into().unwrap();
     assert_eq!(sent.path, "/api/users.info");
     assert_eq!(sent.body, format!("user={ADA}"));
-    let stranger = Membership::Outsider(Outsider::Stranger);
-    assert_eq!(ask("U404").await.unwrap(), stranger);
+    let external = Membership::Outsider(Outsider::External);
+    assert_eq!(ask("U404").await.unwrap(), external);
     for (error, code, is_missing_scope) in [
         ("missing_scope", "SLACK_TOKEN_REFUSED", true),
         ("token_revoked", "SLACK_TOKEN_REFUSED", false),
@@ -555,5 +555,5 @@ async fn slack_is_asked_about_a_user_with_a_form() {
     fixture
         .slack
         .add_fault(Fault::with_error("users.info", "user_not_visible"));
-    assert_eq!(ask(ADA).await.unwrap(), stranger);
+    assert_eq!(ask(ADA).await.unwrap(), external);
 }

@@ -103,7 +103,7 @@ impl UserInfo {
         } else if is_bot {
             Outsider::Bot
         } else if is_stranger {
-            Outsider::Stranger
+            Outsider::External
         } else {
             match (is_restricted, is_ultra_restricted) {
                 (Some(false), Some(false)) => return Ok(Membership::Full),

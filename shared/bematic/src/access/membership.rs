@@ -32,7 +32,7 @@ pub enum Outsider {
     Deactivated,
     /// Somebody of another workspace, or whom the workspace does not know.
     #[strum(serialize = "EXTERNAL_USER")]
-    Stranger,
+    External,
 }
 
 impl Outsider {

@@ -175,7 +175,11 @@ impl MessageRouter {
             // The connection could not be closed when its key was revoked.
             if is_refused {
                 let closed = self.ports.gateway.close(&sender.connection).await;
-                return answered.and(closed.map_err(Into::into));
+                let closed = closed.map_err(BematicError::from);
+                if let Err(error) = &closed {
+                    warn!(code = error.code(), error = %chain(error), "connection not closed");
+                }
+                return answered.and(closed);
             }
             // The first message is recorded after it was handled, since it may set how many tasks
             // the agent runs at once.

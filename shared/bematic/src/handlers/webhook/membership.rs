@@ -18,6 +18,9 @@ use crate::{
 /// what it does after Slack's answer takes less than a second.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
+/// The time limit of the write of what Slack said, so that the command's own calls have theirs.
+const STORE_WITHIN: Duration = Duration::from_millis(300);
+
 impl CommandExecutor {
     /// Returns the refusal of somebody who is no full member of the workspace, unless the channel's
     /// project admits such people. First admins, whom the deployment names, are members: they can still
@@ -33,7 +36,7 @@ impl CommandExecutor {
             return None;
         }
         let membership = if actor.is_external {
-            Membership::Outsider(Outsider::Stranger)
+            Membership::Outsider(Outsider::External)
         } else if self.ports.settings.access.is_first_admin(user) {
             Membership::Full
         } else {
@@ -80,9 +83,13 @@ impl CommandExecutor {
             checked_at: now,
         };
         // What Slack has said holds without the record: the next command asks again.
-        if let Err(error) = self.ports.memberships.put(&checked).await {
-            let code: &str = (&error).into();
-            warn!(code, error = %chain(&error), "membership not stored");
+        match timeout(STORE_WITHIN, self.ports.memberships.put(&checked)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let code: &str = (&error).into();
+                warn!(code, error = %chain(&error), "membership not stored");
+            }
+            Err(_) => warn!("membership not stored in time"),
         }
         Ok(membership)
     }
@@ -106,12 +113,13 @@ fn refuse_unknown(error: &SlackError) -> CommandOutcome {
         error if error.is_missing_scope() => {
             CommandOutcome::refused("SLACK_SCOPE_MISSING", text::missing_scope())
         }
-        SlackError::RateLimited { .. }
-        | SlackError::TokenUnknown { .. }
-        | SlackError::Unavailable { .. } => {
+        SlackError::RateLimited { .. } | SlackError::Unavailable { .. } => {
             CommandOutcome::refused("MEMBERSHIP_UNKNOWN", text::membership_unknown())
         }
-        SlackError::TokenRefused { .. } | SlackError::Refused { .. } | SlackError::Gone { .. } => {
+        SlackError::TokenRefused { .. }
+        | SlackError::TokenUnknown { .. }
+        | SlackError::Refused { .. }
+        | SlackError::Gone { .. } => {
             let code = error.code();
             CommandOutcome::refused(code, text::membership_refused(code))
         }

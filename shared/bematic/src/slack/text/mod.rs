@@ -320,11 +320,9 @@ fn fit_lines(lines: impl ExactSizeIterator<Item = String>) -> String {
 fn take_fitting_lines(lines: impl Iterator<Item = String>, reserved: usize) -> (String, usize) {
     let (mut text, mut taken) = (String::new(), 0);
     for line in lines {
+        let line = if taken > 0 { format!("\n{line}") } else { line };
         if mrkdwn::utf16_len(&text) + mrkdwn::utf16_len(&line) + reserved > MAX_LIST_CHARS {
             break;
-        }
-        if taken > 0 {
-            text.push('\n');
         }
         text.push_str(&line);
         taken += 1;

@@ -32,7 +32,7 @@ pub(crate) fn unauthorized(refused: &Unauthorized, user: &UserId) -> String {
 /// Returns the refusal of somebody who is no full member of the workspace, and what to ask for.
 pub(crate) fn outsider(outsider: Outsider, channel: &ChannelId) -> String {
     let (answers, others) = match outsider {
-        Outsider::Stranger => ("members of its own workspace only", "others"),
+        Outsider::External => ("members of its own workspace only", "others"),
         Outsider::Guest => (
             "full members of its workspace only, and you are a guest",
             "guests and people of other workspaces",
@@ -69,12 +69,12 @@ pub(crate) fn missing_scope() -> String {
     )
 }
 
-/// Returns the refusal of a command because Slack refuses to answer, for a reason that the log has
-/// under this code.
+/// Returns the refusal of a command because Slack refuses to answer, or cannot be asked, for a reason
+/// that the log has under this code.
 pub(crate) fn membership_refused(code: &str) -> String {
     format!(
-        ":no_entry: Slack refuses to say {MEMBERSHIP_QUESTION}. Ask whoever operates Bematic to look for \
-         `{code}` in the log of `slack-webhook`."
+        ":no_entry: Bematic cannot ask Slack {MEMBERSHIP_QUESTION}. If it still cannot in a minute, ask \
+         whoever operates it to look for `{code}` in the log of `slack-webhook`."
     )
 }
 

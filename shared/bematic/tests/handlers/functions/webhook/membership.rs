@@ -13,7 +13,7 @@ use super::*;
 use crate::world::{CHANNEL, OPERATIONS, person};
 
 /// A full member of whom nothing is stored.
-const NEWCOMER: &str = "U5";
+const UNCHECKED: &str = "U5";
 /// A person whom a test makes an outsider.
 const OTHER: &str = "U6";
 
@@ -140,7 +140,7 @@ async fn a_project_that_admits_outsiders_admits_guests_and_slack_is_not_asked() 
     let world = World::new().await;
     add_guest(&world);
     admit_outsiders(&world).await;
-    for user in [OTHER, "U404", NEWCOMER] {
+    for user in [OTHER, "U404", UNCHECKED] {
         world.calls.take();
         let answer = say(&world, user, CHANNEL, "run fix it").await;
         assert!(answer.contains("has a new task"), "{answer}");
@@ -158,7 +158,7 @@ async fn slack_is_asked_at_the_first_command_of_a_person_and_then_once_a_day() {
     let world = World::new().await;
     let run = async |text: &str| {
         world.calls.take();
-        let answer = say(&world, NEWCOMER, CHANNEL, text).await;
+        let answer = say(&world, UNCHECKED, CHANNEL, text).await;
         assert!(answer.contains("has a new task"), "{answer}");
         world.calls.take()
     };
@@ -184,22 +184,22 @@ async fn slack_is_asked_at_the_first_command_of_a_person_and_then_once_a_day() {
 async fn what_slack_says_of_a_person_replaces_what_was_known() {
     let world = World::new().await;
     assert!(
-        !say(&world, NEWCOMER, CHANNEL, "tasks")
+        !say(&world, UNCHECKED, CHANNEL, "tasks")
             .await
             .starts_with(":no_entry:")
     );
     let guest = User {
         is_restricted: true,
-        ..person(NEWCOMER)
+        ..person(UNCHECKED)
     };
     world.slack.set_person(guest);
     world.time.pass(CheckedMembership::BELIEVED_FOR);
-    let answer = say(&world, NEWCOMER, CHANNEL, "tasks").await;
+    let answer = say(&world, UNCHECKED, CHANNEL, "tasks").await;
     assert!(answer.contains("you are a guest"), "{answer}");
-    world.slack.set_person(person(NEWCOMER));
+    world.slack.set_person(person(UNCHECKED));
     world.time.pass(CheckedMembership::BELIEVED_FOR);
     assert!(
-        !say(&world, NEWCOMER, CHANNEL, "tasks")
+        !say(&world, UNCHECKED, CHANNEL, "tasks")
             .await
             .starts_with(":no_entry:")
     );
@@ -223,7 +223,7 @@ async fn a_first_admin_is_a_member_whatever_slack_says() {
 async fn slack_is_not_asked_about_people_of_another_workspace() {
     let world = World::new().await;
     let mut body = mention(CHANNEL, "<@UBOT> fix it", "Ev1", None);
-    body["event"]["user"] = json!(NEWCOMER);
+    body["event"]["user"] = json!(UNCHECKED);
     body["event"]["user_team"] = json!("T9");
     world.calls.take();
     post(&world, "/slack/events", &body.to_string()).await;
@@ -270,7 +270,7 @@ async fn refusal(fault: Fault, code: &str) -> String {
     let world = World::new().await;
     world.slack.fail(fault);
     let began = tokio::time::Instant::now();
-    let answer = say(&world, NEWCOMER, CHANNEL, "run fix it").await;
+    let answer = say(&world, UNCHECKED, CHANNEL, "run fix it").await;
     assert!(began.elapsed() < Duration::from_millis(1100));
     assert_eq!(world.calls.take(), [READ, ASK, WRITE]);
     assert!(world.store.all_tasks().is_empty());
@@ -280,7 +280,7 @@ async fn refusal(fault: Fault, code: &str) -> String {
     assert_eq!(refused.code.as_deref(), Some(code), "{answer}");
     assert_eq!(refused.outcome, AuditOutcome::Refused);
     assert!(!refused.security, "nobody did what is not allowed");
-    let next = say(&world, NEWCOMER, CHANNEL, "run fix it").await;
+    let next = say(&world, UNCHECKED, CHANNEL, "run fix it").await;
     assert!(next.contains("has a new task"), "{next}");
     answer
 }
@@ -312,7 +312,7 @@ async fn an_app_that_may_not_ask_says_which_scope_it_needs_and_how_to_give_it() 
         ("access_denied", "SLACK_REFUSED"),
     ] {
         let answer = refusal(Fault::with_error(ASK, error), code).await;
-        assert!(answer.contains("Slack refuses to say"), "{answer}");
+        assert!(answer.contains("cannot ask Slack"), "{answer}");
         assert!(answer.contains(&format!("`{code}`")), "{answer}");
     }
 }
@@ -324,7 +324,7 @@ async fn a_first_command_that_fails_at_any_call_and_is_repeated_creates_one_task
             let world = World::new().await;
             world.calls.take();
             world.calls.fail(call, when);
-            let first = say(&world, NEWCOMER, CHANNEL, "run fix it").await;
+            let first = say(&world, UNCHECKED, CHANNEL, "run fix it").await;
             if world.calls.unused_failure() {
                 assert_eq!(call, 7, "each of the calls has failed");
                 break;
@@ -339,7 +339,7 @@ async fn a_first_command_that_fails_at_any_call_and_is_repeated_creates_one_task
                 _ => {}
             }
             assert!(call > 1 || tasks == 0, "{call}: {made:?}");
-            let again = say(&world, NEWCOMER, CHANNEL, "run fix it").await;
+            let again = say(&world, UNCHECKED, CHANNEL, "run fix it").await;
             assert!(again.contains("has a new task"), "{call}: {again}");
             assert_eq!(world.store.all_tasks().len(), 1, "{call} {when:?}");
         }
@@ -385,6 +385,9 @@ async fn the_bot_token_is_read_when_slack_is_first_asked() {
         ["GetSecretValue SigningSecret"]
     );
     assert_eq!(secrets(answer("U7").await), [""; 0]);
-    assert_eq!(secrets(answer(NEWCOMER).await), ["GetSecretValue BotToken"]);
+    assert_eq!(
+        secrets(answer(UNCHECKED).await),
+        ["GetSecretValue BotToken"]
+    );
     assert_eq!(secrets(answer(OTHER).await), [""; 0]);
 }
