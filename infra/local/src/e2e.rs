@@ -56,15 +56,12 @@ pub(crate) async fn run_tests(workspace: &Workspace, filter: Option<&str>, ui: &
         settings,
         async |session, _| {
             let file = session.dir.join(STACK_FILE);
-            // Tests that need the emulator for themselves are ignored in the run of all. The flood is the
-            // first: an emulator that has served all other tests does not keep up with it.
+            // Tests that need the emulator for themselves are ignored in the run of all. The flood is run by
+            // its name only: whether the emulator keeps up with it depends on what else the machine does.
             let run_alone = async |name| {
                 let arguments = ["test", "--package", "bematic-e2e", "--locked"];
                 run_cargo_test(workspace, &arguments, Some(name), &IGNORED, "1", &file).await
             };
-            if filter.is_none() {
-                run_alone("cases::flood").await?;
-            }
             let all = ["test", "--workspace", "--locked"];
             run_cargo_test(workspace, &all, filter, &[], TEST_THREADS, &file).await?;
             // The check of the functions' permissions runs the handlers' tests once more.

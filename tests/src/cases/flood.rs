@@ -39,7 +39,7 @@ async fn flood_of_handshakes(url: String) -> usize {
 }
 
 #[tokio::test]
-#[ignore = "it needs a fresh emulator for itself: `cargo xtask test` runs it first"]
+#[ignore = "it needs a fresh emulator and a quiet machine: `cargo xtask test flood`"]
 async fn an_unauthenticated_flood_keeps_neither_agents_nor_slack_from_being_answered() {
     let test = Test::new("flooded").await;
     let mut agent = test.connect().await;
