@@ -2,7 +2,7 @@
 //!
 //! Such a command's process begins as this program again: it takes the user's groups and id, enters
 //! the task's folder, and becomes the command. It leads a session of its own, without the agent's
-//! terminal, into which it could type otherwise. (The standard library would leave the user without
+//! terminal, into which it could type. (The standard library would leave the user without
 //! its supplementary groups, and code between fork and exec would be unsafe.)
 
 use std::{
