@@ -55,8 +55,8 @@ pub struct NewProject {
     /// deployment's TaskLeaseSeconds].
     #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
     pub lease_secs: Option<u64>,
-    /// Also accept commands of guests, and of people of other workspaces in a channel that is shared
-    /// with these.
+    /// Also accept commands of guests, bots and deactivated accounts, and of people of other
+    /// workspaces in a channel that is shared with these.
     #[arg(long)]
     pub external_users: bool,
 }
@@ -89,7 +89,7 @@ pub(crate) struct ProjectChanges {
     /// Seconds that the agent may be silent about a task before the task fails.
     #[arg(long = "lease-seconds", value_name = "LEASE_SECONDS")]
     lease_secs: Option<u64>,
-    /// Whether guests and people of other workspaces may give commands.
+    /// Whether guests, bots, deactivated accounts and people of other workspaces may give commands.
     #[arg(long, value_name = "true|false")]
     pub(crate) external_users: Option<bool>,
 }

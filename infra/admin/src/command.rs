@@ -38,7 +38,7 @@ pub(crate) enum AgentCommand {
 Examples:
   bematic agent create build-box
   bematic agent create build-box --add-key      another key, for example before the old one is revoked
-  bematic agent create build-box --json         {\"agentId\":\"build-box\",\"apiKey\":\"bm_…\"}")]
+  bematic agent create build-box --json         {\"agentId\":\"build-box\",\"apiKey\":\"bm_…\",\"keyId\":\"…\"}")]
     Create {
         /// The agent's id: 1 to 64 letters, digits, '.', '_' or '-'.
         id: AgentId,

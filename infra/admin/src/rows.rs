@@ -108,7 +108,12 @@ pub(crate) fn project_row(project: &Project) -> String {
     };
     let (channel, name) = (project.channel_id.as_str(), &project.project_id);
     let path = &project.local_path;
-    format!("{channel:<16} {name:<20} on {agents}, in {path}")
+    let admits = if project.external_users {
+        ", admits guests and others"
+    } else {
+        ""
+    };
+    format!("{channel:<16} {name:<20} on {agents}, in {path}{admits}")
 }
 
 pub(crate) fn dead_letter_rows(queues: &[DeadLetterQueueSummary]) -> String {

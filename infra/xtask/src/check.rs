@@ -10,18 +10,18 @@ use anyhow::{Result, bail};
 use xtask::{Workspace, run};
 
 use crate::circles;
+use crate::explain_without_options;
 use crate::venv::{self, Tools};
 
 /// The region whose rules the template is checked by.
 const LINT_REGION: &str = "us-east-1";
 
+const HELP: &str = "Checks circles of modules, formatting, lints, dependencies and the template. It has no options.";
+
 /// Checks the modules for circles, the formatting, the lints, the dependencies, and the template.
 pub(crate) fn check(arguments: &[OsString]) -> Result<()> {
-    if let Some(unknown) = arguments.get(1) {
-        bail!(
-            "`cargo xtask check` takes no arguments, not {}",
-            unknown.display()
-        );
+    if let Some(argument) = arguments.get(1) {
+        return explain_without_options("check", argument, HELP);
     }
     let workspace = &Workspace::find()?;
     circles::check(workspace.root())?;

@@ -35,7 +35,13 @@ pub(crate) fn fuzz(arguments: &[OsString]) -> Result<()> {
         println!("{HELP}");
         return Ok(());
     }
-    let test = selection.last().filter(|_| selection.len() > 1);
+    // The value of an option is no test.
+    let is_of_option = |it: &&OsString| {
+        let before = selection.iter().rev().nth(1);
+        let before = before.and_then(|it| it.to_str()).unwrap_or_default();
+        *it == &selection[0] || ["-p", "--package", "--test", "--bin"].contains(&before)
+    };
+    let test = selection.last().filter(|it| !is_of_option(it));
     let test = test
         .and_then(|it| it.to_str())
         .filter(|it| !it.starts_with('-'));

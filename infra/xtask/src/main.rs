@@ -13,11 +13,11 @@ mod sbom;
 mod venv;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use venv::Tools;
 use xtask::{Workspace, run, sibling};
 
@@ -81,6 +81,18 @@ fn execute(task: &str, arguments: &[OsString]) -> Option<Result<()>> {
         _ => return None,
     };
     Some(build_and_exec(task, program, arguments))
+}
+
+/// Prints the help of a task without options, or refuses its argument.
+fn explain_without_options(task: &str, argument: &OsStr, help: &str) -> Result<()> {
+    if argument != "--help" && argument != "-h" {
+        bail!(
+            "`cargo xtask {task}` takes no arguments, not {}",
+            argument.display()
+        );
+    }
+    println!("{help}");
+    Ok(())
 }
 
 /// Builds a program and what its task needs, as a bare `cargo build` would build them, and becomes it:

@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use xtask::{Workspace, run};
 
+use crate::explain_without_options;
+
 /// The version of cargo-cyclonedx. Cargo checks it, and what it is made of, by the checksums of the
 /// registry and of its lock.
 const TOOL_VERSION: &str = "0.5.9";
@@ -19,13 +21,13 @@ const WRITTEN_SUFFIX: &str = "_bin.cdx.json";
 /// The folders with the programs' crates.
 const CRATE_DIRS: [&str; 3] = ["functions", "infra", "infra/bench"];
 
+const HELP: &str =
+    "Lists what the programs are made of, in the format CycloneDX. It has no options.";
+
 /// Writes the lists.
 pub(crate) fn sbom(arguments: &[OsString]) -> Result<()> {
-    if let Some(unknown) = arguments.get(1) {
-        bail!(
-            "`cargo xtask sbom` takes no arguments, not {}",
-            unknown.display()
-        );
+    if let Some(argument) = arguments.get(1) {
+        return explain_without_options("sbom", argument, HELP);
     }
     write(&Workspace::find()?)
 }

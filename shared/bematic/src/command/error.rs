@@ -59,13 +59,16 @@ pub(crate) enum CommandError {
     BadTime(String),
     #[error("`{0}` is not a task's id; `/bm tasks` lists them.")]
     BadTaskId(String),
-    #[error("`{0}` is nobody: name a person as `@name`, and choose the name that Slack offers.")]
+    #[error("{} name a person as `@name`, and choose the name that Slack offers.", given(.0, "is nobody:", "Say who:"))]
     BadUser(String),
-    #[error("`{0}` is no role; a role is `admin`, `operator`, `viewer` or `none`.")]
+    #[error("{} a role is `admin`, `operator`, `viewer` or `none`.", given(.0, "is no role;", "Say which role;"))]
     BadRole(String),
-    #[error("`--since {0}` is not a duration: write `30m`, `2h` or `1d`, at most 365 days.")]
-    BadSince(String),
-    #[error("`audit` has no `{0}`; it has `--user @name` and `--since 2d`.")]
+    #[error("`--{option} {value}` is not a duration: write `30m`, `2h` or `1d`, at most 365 days.")]
+    BadAuditTime { option: &'static str, value: String },
+    /// `--until` is not after `--since`.
+    #[error("`--until` is how long ago the list ends: it has to be less than `--since`.")]
+    NoAuditTime,
+    #[error("`audit` has no `{0}`; it has `--user @name`, `--since 2d` and `--until 1d`.")]
     BadAudit(String),
 }
 
@@ -83,12 +86,21 @@ impl CommandError {
             Self::ArchiveOfOne => "ARCHIVE_OF_ONE",
             Self::BadHealth(_) | Self::BadAgentOrder(_) => "SUBCOMMAND_UNKNOWN",
             Self::OneAgentOnly(_) => "TOO_MUCH",
-            Self::BadTime(_) | Self::BadSince(_) => "TIME_INVALID",
+            Self::BadTime(_) | Self::BadAuditTime { .. } | Self::NoAuditTime => "TIME_INVALID",
             Self::BadUser(_) => "USER_INVALID",
             Self::BadRole(_) => "ROLE_INVALID",
             Self::NoTaskId => "TASK_ID_MISSING",
             Self::BadTaskId(_) => "TASK_ID_INVALID",
         }
+    }
+}
+
+/// Returns what is wrong with a word of the operator's, or what is said of a missing one.
+fn given(word: &str, wrong: &str, missing: &str) -> String {
+    if word.is_empty() {
+        missing.to_owned()
+    } else {
+        format!("`{word}` {wrong}")
     }
 }
 

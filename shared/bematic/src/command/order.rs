@@ -57,6 +57,8 @@ pub enum Command {
         user: Option<UserId>,
         /// How far back the list reaches.
         since: Duration,
+        /// How long ago the list ends: less than `since`.
+        until: Duration,
     },
     /// Lists the commands.
     Help,
@@ -112,12 +114,13 @@ impl Command {
             Self::Run(_) | Self::Cancel(_) | Self::Retry(_) | Self::Bulk(_) => {
                 Requirement::Role(Role::Operator)
             }
+            // An operator makes nobody an admin, wherever it is.
+            Self::SetRole(_, Role::Admin) | Self::Audit { .. } => Requirement::Role(Role::Admin),
             Self::Breaker(..)
             | Self::DeadLetters
             | Self::Redrive
             | Self::SetRole(..)
             | Self::Users => Requirement::AdminOrOperationsChannel,
-            Self::Audit { .. } => Requirement::Role(Role::Admin),
         }
     }
 

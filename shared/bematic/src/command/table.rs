@@ -128,7 +128,7 @@ pub(crate) static COMMANDS: [CommandEntry; 15] = [
     CommandEntry::new("users", "", "list who may do what", |_| Ok(Command::Users)),
     CommandEntry::new(
         "audit",
-        "[--user @user] [--since 2d]",
+        "[--user @user] [--since 2d] [--until 1d]",
         "list who did what",
         people::parse_audit_command,
     )

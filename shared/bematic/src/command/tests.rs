@@ -306,15 +306,23 @@ fn people_are_named_by_their_ids() {
     let role = |role| Ok(Command::SetRole(user(), role));
     assert_eq!(parse("role <@U024BE7LH> admin"), role(Role::Admin));
     assert_eq!(parse("ROLE  <@U024BE7LH|ada>  Viewer "), role(Role::Viewer));
-    let audit = |user, hours| {
-        let since = Duration::from_hours(hours);
-        Ok(Command::Audit { user, since })
+    let audit = |user, [since, until]: [u64; 2]| {
+        let [since, until] = [since, until].map(Duration::from_hours);
+        Ok(Command::Audit { user, since, until })
     };
-    assert_eq!(parse("audit"), audit(None, 24));
+    assert_eq!(parse("audit"), audit(None, [24, 0]));
     assert_eq!(
-        parse("audit --since=2d --user <@U024BE7LH|ada>"),
-        audit(Some(user()), 48)
+        parse("audit --since=2d --user <@U024BE7LH|ada> --until 1d"),
+        audit(Some(user()), [48, 24])
     );
+    assert_eq!(parse("audit --until 2d"), audit(None, [72, 48]));
+    for text in ["audit --since 1h --until 1h", "audit --until 2w"] {
+        assert_eq!(parse(text).unwrap_err().code(), "TIME_INVALID", "{text}");
+    }
+    let said = parse("role &lt;@U1&gt; admin").unwrap_err().to_string();
+    assert!(said.starts_with("`<@U1>` is nobody"), "{said}");
+    let said = parse("role").unwrap_err().to_string();
+    assert!(said.starts_with("Say who: name"), "{said}");
     for text in [
         "role",
         "role @ada admin",

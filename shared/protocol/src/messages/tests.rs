@@ -504,6 +504,15 @@ fn examples() -> Vec<Value> {
 }
 
 #[test]
+fn a_number_is_the_same_after_it_was_passed_on() {
+    let number = format!("1.{}", "3".repeat(290));
+    let text = format!(
+        r#"{{"id":"m1","type":"TASK_COMPLETE","timestamp":1,"payload":{{"taskId":"{TASK}","result":"x","attachmentResults":{number}}}}}"#
+    );
+    assert_decodes::<AgentMessage>(&text);
+}
+
+#[test]
 fn fuzz_the_agents_messages() {
     let examples = examples();
     fuzz!(

@@ -48,7 +48,7 @@ impl CommandExecutor {
         match membership {
             Membership::Full => None,
             Membership::Outsider(outsider) => {
-                let text = text::outsider(outsider, channel);
+                let text = text::outsider(outsider, channel, found.project.is_some());
                 Some(CommandOutcome::refused(outsider.into(), text))
             }
         }

@@ -283,11 +283,11 @@ impl CommandExecutor {
                 let assignments = self.ports.roles.list().await?;
                 text::users(&settings.access, &assignments, now)
             }
-            Command::Audit { user, since } => {
+            Command::Audit { user, since, until } => {
                 let filter = AuditFilter {
                     user_id: user,
                     since: now - since,
-                    until: now,
+                    until: now - until,
                 };
                 let log = &self.ports.audit_log;
                 // One more than is shown says whether there are more.

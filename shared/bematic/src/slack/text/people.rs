@@ -24,13 +24,13 @@ pub(crate) fn unauthorized(refused: &Unauthorized, user: &UserId) -> String {
     let elsewhere = refused.allowed_in.as_ref();
     let elsewhere = elsewhere.map_or_else(String::new, |it| format!(", or write it in <#{it}>"));
     format!(
-        ":no_entry: {has}, and this takes {needed}. Ask an admin for `/bm role <@{user}> \
-         {needed}`{elsewhere}."
+        ":no_entry: {has}, and this takes {needed}. Ask an admin to write `/bm role` <@{user}> \
+         `{needed}`{elsewhere}."
     )
 }
 
 /// Returns the refusal of somebody who is no full member of the workspace, and what to ask for.
-pub(crate) fn outsider(outsider: Outsider, channel: &ChannelId) -> String {
+pub(crate) fn outsider(outsider: Outsider, channel: &ChannelId, has_project: bool) -> String {
     let (answers, others) = match outsider {
         Outsider::External => ("members of its own workspace only", "others"),
         Outsider::Guest => (
@@ -43,9 +43,17 @@ pub(crate) fn outsider(outsider: Outsider, channel: &ChannelId) -> String {
             "others",
         ),
     };
+    let how = if has_project {
+        format!("edit --channel {channel} --external-users true")
+    } else {
+        format!(
+            "create --channel {channel} --name &lt;name&gt; --agent &lt;agent&gt; --local-path &lt;folder \
+             on its machine&gt; --external-users"
+        )
+    };
     format!(
         ":no_entry: Bematic answers {answers}. An admin admits {others} to this channel with `bematic \
-         project edit --channel {channel} --external-users true`."
+         project {how}`."
     )
 }
 
@@ -134,11 +142,17 @@ pub(crate) fn audit_records(
             duration(since)
         );
     }
-    let more = |shown| format!("\nThe {shown} newest; `--since` and `--user` narrow the list.");
+    let more = |shown, age: Duration| {
+        // Rounded down, so that the next list misses nothing.
+        let minutes = (age.as_secs() / 60).max(1);
+        format!(
+            "\n{shown} records; `--until {minutes}m` lists those before, `--user` one person's."
+        )
+    };
     let lines = records.iter().take(max).map(|it| audit_line(it, now));
-    let (mut text, shown) = take_fitting_lines(lines, more(max).len());
-    if shown < records.len() {
-        text.push_str(&more(shown));
+    let (mut text, shown) = take_fitting_lines(lines, more(max, Duration::MAX).len());
+    if let Some(last) = shown.checked_sub(1).filter(|_| shown < records.len()) {
+        text.push_str(&more(shown, now.since(records[last].at)));
     }
     text
 }
@@ -228,7 +242,8 @@ mod tests {
         let shown = long.lines().count() - 1;
         assert!(shown < 20, "the lines do not fit: {shown}");
         let last = long.lines().last().unwrap();
-        let hint = format!("The {shown} newest; `--since` and `--user` narrow the list.");
+        let hint =
+            format!("{shown} records; `--until 1m` lists those before, `--user` one person's.");
         assert_eq!(last, hint);
     }
 }

@@ -42,7 +42,7 @@ async fn a_list_says_that_it_is_cut_only_if_it_is() {
     redrive().await;
     let shown = say(&world, "U1", CHANNEL, "audit").await;
     assert_eq!(shown.lines().count(), 21, "{shown}");
-    let hint = "The 20 newest; `--since` and `--user` narrow the list.";
+    let hint = "20 records; `--until 1m` lists those before, `--user` one person's.";
     assert_eq!(shown.lines().last(), Some(hint));
 }
 

@@ -21,7 +21,7 @@ use crate::world::{CHANNEL, OPERATIONS, SLACK_WEBHOOK, actor, agent_id};
 const PERSON: &str = "U7";
 
 /// Every command, with the role that it takes in a channel, and in the operations channel.
-const COMMANDS: [(&str, Role, Role); 22] = [
+const COMMANDS: [(&str, Role, Role); 23] = [
     ("run fix it", Role::Operator, Role::Operator),
     ("run --agent box fix it", Role::Operator, Role::Operator),
     ("status TASK", Role::Viewer, Role::Viewer),
@@ -41,6 +41,7 @@ const COMMANDS: [(&str, Role, Role); 22] = [
     ("dead-letters", Role::Admin, Role::Operator),
     ("redrive", Role::Admin, Role::Operator),
     ("role <@U8|eve> viewer", Role::Admin, Role::Operator),
+    ("role <@U8|eve> admin", Role::Admin, Role::Admin),
     ("users", Role::Admin, Role::Operator),
     ("audit", Role::Admin, Role::Admin),
     ("help", Role::None, Role::None),
@@ -151,7 +152,7 @@ async fn each_command_takes_its_role_and_is_refused_before_it_does_anything() {
                 world.calls.take();
                 let answer = say(&world, PERSON, channel, &text).await;
                 let is_refused =
-                    answer.starts_with(":no_entry:") && answer.contains("/bm role <@U7>");
+                    answer.starts_with(":no_entry:") && answer.contains("`/bm role` <@U7> `");
                 assert_eq!(
                     is_refused,
                     role < needed,
@@ -268,8 +269,8 @@ async fn a_role_is_given_shown_and_taken_away_and_first_admins_keep_theirs() {
     let refused = say(&world, PERSON, CHANNEL, "tasks").await;
     assert_eq!(
         refused,
-        ":no_entry: You have no role here, and this takes viewer. Ask an admin for `/bm role <@U7> \
-         viewer`."
+        ":no_entry: You have no role here, and this takes viewer. Ask an admin to write `/bm role` \
+         <@U7> `viewer`."
     );
     say(&world, "U1", CHANNEL, "role <@U7> ADMIN").await;
     let answer = say(&world, PERSON, CHANNEL, "role <@U1|ada> none").await;
@@ -281,9 +282,9 @@ async fn a_role_is_given_shown_and_taken_away_and_first_admins_keep_theirs() {
          <@U7> *admin*, by <@U1> just now\nEverybody else: *operator*"
     );
     for (text, expected) in [
-        ("role", "is nobody"),
+        ("role", "Say who"),
         ("role ada admin", "is nobody"),
-        ("role <@U7>", "is no role"),
+        ("role <@U7>", "Say which role"),
         ("role <@U7> boss", "is no role"),
         ("role <@U7> viewer now", "is no role"),
         ("audit --since 2", "not a duration"),
